@@ -1,0 +1,49 @@
+# The commands of README.md. Everything runs in .venv, made here from pinned requirements.
+STACK ?= dev
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+VOLUMES ?=
+
+.PHONY: up down preview refresh smoke env test lint requirements clean
+
+up: $(VENV)/ready
+	@$(RUN) -m scripts.up --stack $(STACK)
+
+down: $(VENV)/ready
+	@$(RUN) -m scripts.down --stack $(STACK) $(if $(VOLUMES),--volumes)
+
+preview: $(VENV)/ready
+	@$(RUN) -m scripts.preview --stack $(STACK)
+
+smoke: $(VENV)/ready
+	@$(RUN) -m scripts.smoke --stack $(STACK)
+
+env: $(VENV)/ready
+	@$(RUN) -m scripts.env_file --stack $(STACK)
+
+test: $(VENV)/ready-for-tests
+	@$(RUN) -m scripts.test $(TIERS)
+
+lint: $(VENV)/ready-for-tests
+	@$(RUN) -m scripts.test lint
+
+requirements: $(VENV)/ready-for-tests
+	$(RUN) -m piptools compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe -o requirements.txt requirements.in
+	$(RUN) -m piptools compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe -o requirements-dev.txt requirements-dev.in
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@sh scripts/make_venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/ready: $(VENV)/bin/python requirements.txt
+	@echo "==> installing the pinned packages of requirements.txt into $(VENV)"
+	@$(RUN) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-for-tests: $(VENV)/ready requirements-dev.txt
+	@echo "==> installing the pinned packages of requirements-dev.txt into $(VENV)"
+	@$(RUN) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,52 @@
+"""ragstack: a private RAG backend from one typed stack file. Read it top down; every name is a package below it."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components import settings
+from components.database.rag_database import RagDatabase, RagDatabaseArgs
+from components.hosts import connect
+from components.models.models import Models, ModelsArgs
+from components.plan import make_plan
+from components.services import Networks, OllamaArgs, OllamaServer, Pgvector, PgvectorArgs
+
+stack = settings.load()
+host = connect(stack)
+plan = make_plan(stack, host.facts, project=pulumi.get_project(), stack=pulumi.get_stack())
+
+on_host = pulumi.ResourceOptions(providers=[host.provider])
+networks = Networks("network", plan.names, on_host)
+ollama = OllamaServer("ollama", OllamaArgs(settings=stack, plan=plan, networks=networks), on_host)
+postgres = Pgvector("postgres", PgvectorArgs(settings=stack, plan=plan, networks=networks), on_host)
+
+models = Models(
+    "models",
+    ModelsArgs(settings=stack, endpoint=ollama.url, identity=ollama.identity, server=ollama),
+)
+database = RagDatabase(
+    "database",
+    RagDatabaseArgs(
+        settings=stack.postgres,
+        host=postgres.host,
+        port=postgres.port,
+        admin_user=postgres.admin_user,
+        admin_password=postgres.admin_password,
+        identity=postgres.identity,
+    ),
+)
+
+pulumi.export("ollama_url", ollama.url)
+pulumi.export("ollama_internal_url", ollama.internal_url)
+pulumi.export("gateway_url", None)
+pulumi.export("api_keys", pulumi.Output.secret({}))
+pulumi.export("database_url", database.url)
+pulumi.export("database_internal_address", postgres.internal_address)
+pulumi.export("database_schema", database.schema)
+pulumi.export("chat_models", models.chat)
+pulumi.export("embedding_model", models.embedding)
+pulumi.export("embedding_dimension", models.embedding_dimension)
+pulumi.export("accelerator", stack.accelerator.kind)
+pulumi.export("host_address", host.address)
+pulumi.export("hourly_cost_usd", plan.hourly_cost_usd)
+pulumi.export("private_network", networks.private)

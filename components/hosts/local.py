@@ -1,0 +1,95 @@
+"""The Docker engine at hand as a host: Docker Engine, Docker Desktop, a named context, or a Podman socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+import requests
+
+from components.errors import StackError
+from components.hosts.engine import Endpoint, endpoint_of, facts_of, open_client
+from components.hosts.ports import WantedPort, refuse_taken_ports
+from components.plan import HostFacts
+from components.plan.names import names_of
+from components.settings import Settings
+
+# Seconds a native Ollama may take to say its version; it answers in milliseconds.
+_NATIVE_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What was found before anything is declared."""
+
+    endpoint: Endpoint
+    facts: HostFacts
+
+
+def survey(settings: Settings) -> Survey:
+    """Asks the engine at hand. Raises `StackError` when it is down, not permitted, or a wanted port is taken."""
+    endpoint = endpoint_of(settings.host)
+    client = open_client(endpoint)
+    try:
+        facts = facts_of(client, endpoint)
+        if endpoint.is_at_hand:
+            refuse_taken_ports(client, _wanted_ports(settings))
+    finally:
+        client.close()
+    if settings.accelerator.kind == "apple":
+        _require_native_ollama(settings)
+    return Survey(endpoint=endpoint, facts=facts)
+
+
+def _wanted_ports(settings: Settings) -> list[WantedPort]:
+    project = pulumi.get_project()
+    names = names_of(settings, project, pulumi.get_stack())
+    ollama, postgres = settings.ollama, settings.postgres
+    wanted = [
+        WantedPort(
+            key=f"{project}:postgres.port",
+            address=postgres.bind,
+            port=postgres.port,
+            container=names.postgres_container,
+        )
+    ]
+    if settings.accelerator.kind != "apple":
+        wanted.append(
+            WantedPort(
+                key=f"{project}:ollama.port", address=ollama.bind, port=ollama.port, container=names.ollama_container
+            )
+        )
+    return wanted
+
+
+def _require_native_ollama(settings: Settings) -> None:
+    """Docker on a Mac cannot reach the GPU, so the Apple profile depends on a server that is not ours to start."""
+    url = f"http://{settings.ollama.bind}:{settings.ollama.port}/api/version"
+    session = requests.Session()
+    # A proxy configured for the outside has no way to this machine's loopback.
+    session.trust_env = False
+    try:
+        session.get(url, timeout=_NATIVE_TIMEOUT_S).raise_for_status()
+    except requests.RequestException as error:
+        raise StackError(
+            f"accelerator.kind is apple, but no native Ollama answers at {url} ({type(error).__name__}).",
+            "brew install ollama && brew services start ollama",
+        ) from None
+
+
+class LocalHost(pulumi.ComponentResource):
+    """The provider of the engine at hand. `provider` is what every service takes its engine from."""
+
+    provider: docker.Provider
+
+    def __init__(self, name: str, found: Survey, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ragstack:hosts:LocalHost", name, None, opts)
+        endpoint = found.endpoint
+        self.provider = docker.Provider(
+            f"{name}-docker",
+            host=None if endpoint.context else endpoint.address,
+            context=endpoint.context,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"address": "127.0.0.1"})

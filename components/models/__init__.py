@@ -1,0 +1,11 @@
+"""An Ollama model as a resource, and the HTTP client that it stands on.
+
+names.py      model references as Ollama reads them; pure
+errors.py     the server's own reasons turned into messages with a mend; pure
+api.py        Ollama's HTTP API over requests; knows nothing of Pulumi
+progress.py   a pull's stream of events as one status line
+lifecycle.py  what creating, checking and removing a model means; knows nothing of Pulumi
+model.py      the Pulumi resource: a thin dynamic provider over lifecycle.py
+
+Not here: the server itself (services), how much memory a model needs (plan), which models a stack declares (settings).
+"""

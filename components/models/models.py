@@ -1,0 +1,70 @@
+"""The models a stack declares, each a resource of its own on one server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components.models.model import Model, ModelArgs
+from components.settings import Settings
+from components.settings.models import Model as DeclaredModel
+from components.settings.types import duration_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsArgs:
+    """`endpoint`: the server's URL as the deploying machine reaches it; `identity`: changes with the server;
+    `server`: the component that goes when the whole stack goes, and then spares the models on their volume."""
+
+    settings: Settings
+    endpoint: pulumi.Input[str]
+    identity: pulumi.Input[str]
+    server: pulumi.Resource
+
+
+class Models(pulumi.ComponentResource):
+    """`chat` and `embedding` are names, available once every model has answered. `embedding_dimension` is the length of
+    a vector as the model really returned it; both are None in a stack without an embedding model."""
+
+    chat: pulumi.Output[list[str]]
+    embedding: pulumi.Output[str | None]
+    embedding_dimension: pulumi.Output[int | None]
+
+    def __init__(self, name: str, args: ModelsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ragstack:models:Models", name, None, opts)
+        settings = args.settings
+        children = {
+            model.name: Model(
+                f"{name}-{model.name}",
+                _model_args(args, index, model),
+                # Removing a model from the stack file deletes it; destroying the stack keeps it on the volume.
+                pulumi.ResourceOptions(parent=self, deleted_with=args.server),
+            )
+            for index, model in enumerate(settings.models)
+        }
+        self.chat = pulumi.Output.all(*(children[model.name].name for model in settings.chat_models))
+        embedding = settings.embedding_model
+        nothing = pulumi.Output.from_input(None)
+        self.embedding = children[embedding.name].name if embedding else nothing
+        self.embedding_dimension = children[embedding.name].embedding_dimension if embedding else nothing
+        self.register_outputs({"chat": self.chat, "embedding": self.embedding})
+
+
+def _model_args(args: ModelsArgs, index: int, model: DeclaredModel) -> ModelArgs:
+    settings = args.settings
+    return ModelArgs(
+        endpoint=args.endpoint,
+        name=model.name,
+        source=settings.model_source(model.name),
+        insecure=settings.registry.models_insecure,
+        purpose=model.purpose,
+        digest=model.digest,
+        preload=model.preload,
+        keep_alive=model.keep_alive,
+        context=model.context,
+        pull=settings.ollama.models_from == "pull",
+        pull_timeout_s=duration_seconds(model.pull_timeout),
+        server=args.identity,
+        config_path=f"{pulumi.get_project()}:models[{index}]",
+    )

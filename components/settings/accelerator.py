@@ -1,0 +1,46 @@
+"""`ragstack:accelerator`: what inference runs on, and which of the machine's devices it may use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.settings.base import Section
+from components.settings.types import GpuId
+
+GpuCount = Annotated[int, Field(ge=1, le=64)]
+
+
+class Accelerator(Section):
+    """`gpus`: `all`, a count, or a list of indices or UUIDs (NVIDIA only; ROCm and Vulkan use `visible_devices`).
+
+    `nvidia_mode`: `cdi` (Docker >= 25 with a CDI specification) or `runtime` (the NVIDIA container runtime).
+    `visible_devices`: indices for ROCR_VISIBLE_DEVICES or GGML_VK_VISIBLE_DEVICES. `group_ids`: the host's numeric
+    groups of /dev/kfd and /dev/dri/renderD*; left out, they are read from the host at hand.
+    `hsa_override_gfx_version` makes ROCm treat an unlisted card as a listed one, for example 10.3.0.
+    """
+
+    kind: Literal["cpu", "nvidia", "rocm", "vulkan", "apple"] = "cpu"
+    gpus: Literal["all"] | GpuCount | Annotated[tuple[GpuId, ...], Field(min_length=1)] = Field(
+        default="all", examples=["all"], description="all, a count from 1 to 64, or a list of indices or UUIDs"
+    )
+    nvidia_mode: Literal["cdi", "runtime"] = "cdi"
+    visible_devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    hsa_override_gfx_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", examples=["10.3.0"])] | None = None
+    group_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _only_what_the_kind_has(self) -> Accelerator:
+        if self.kind != "nvidia" and self.gpus != "all":
+            raise ValueError(f"chooses gpus although its kind is {self.kind}; allowed: gpus with kind: nvidia")
+        if isinstance(self.gpus, tuple) and len(set(self.gpus)) != len(self.gpus):
+            raise ValueError("names a GPU twice; allowed: each index or UUID once")
+        if self.kind not in ("rocm", "vulkan") and (self.visible_devices or self.group_ids):
+            raise ValueError(
+                f"has visible_devices or group_ids although its kind is {self.kind}; "
+                "allowed: with kind: rocm or vulkan (NVIDIA devices are chosen by gpus alone, or none is left)"
+            )
+        if self.kind != "rocm" and self.hsa_override_gfx_version:
+            raise ValueError(f"has hsa_override_gfx_version although its kind is {self.kind}; allowed: with kind: rocm")
+        return self

@@ -1,0 +1,48 @@
+"""What every container of the stack can be told: limits, restart policy, log rotation, health-check timings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.settings.base import Section
+from components.settings.types import Duration, Memory
+
+
+class LogRotation(Section):
+    """Docker's json-file rotation: at most `max_file` files of `max_size` each."""
+
+    max_size: Annotated[
+        str, Field(pattern=r"^[1-9]\d*[kmg]$", examples=["100m"], description="a size such as 10m or 100m")
+    ] = "10m"
+    max_file: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class HealthCheck(Section):
+    """Timings of the container's health check, as Go durations. The command is the service's own."""
+
+    interval: Duration = "10s"
+    timeout: Duration = "5s"
+    start_period: Duration = "1m0s"
+    retries: Annotated[int, Field(ge=1, le=100)] = 5
+
+
+class Container(Section):
+    """`memory` and `cpus` are hard limits; `auto` takes a share of the machine (see `components/plan/resources.py`).
+
+    `memory_reservation` is Docker's soft limit. Sizes are MiB once validated and carry a unit in the stack file.
+    """
+
+    memory: Literal["auto"] | Memory = Field(default="auto", examples=["4g"])
+    memory_reservation: Memory | None = Field(default=None, examples=["2g"])
+    cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = Field(default="auto", examples=[2])
+    restart: Literal["no", "always", "on-failure", "unless-stopped"] = "no"
+    log: LogRotation = LogRotation()
+    health: HealthCheck = HealthCheck()
+
+    @model_validator(mode="after")
+    def _limit_covers_reservation(self) -> Container:
+        if self.memory_reservation and self.memory != "auto" and self.memory < self.memory_reservation:
+            raise ValueError("has a memory limit below its memory_reservation; allowed: memory >= memory_reservation")
+        return self

@@ -1,0 +1,26 @@
+"""`ragstack:models`: the Ollama models a stack holds. A model left out of the list is removed from the server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.settings.base import Section
+from components.settings.types import Digest, Duration, KeepAlive, ModelName
+
+
+class Model(Section):
+    """One model. `digest` pins it: another content under the same tag fails the update.
+
+    `preload` loads it into memory at the end of the update and keeps it there for `keep_alive`; `context` is the
+    context length in tokens it is loaded with, the server's own default when left out.
+    """
+
+    name: ModelName = Field(examples=["all-minilm:22m"])
+    purpose: Literal["chat", "embedding"] = Field(examples=["embedding"])
+    digest: Digest | None = None
+    preload: bool = True
+    keep_alive: KeepAlive | None = Field(default=None, examples=["30m"])
+    context: Annotated[int, Field(ge=128, le=10_485_760)] | None = None
+    pull_timeout: Duration = Field(default="2h0m0s", examples=["2h"])

@@ -1,0 +1,59 @@
+"""`ragstack:postgres`: PostgreSQL with pgvector: version, database, users, port, tuning and container."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from components.settings.base import Section
+from components.settings.container import Container
+from components.settings.types import DockerName, Identifier, LoopbackAddress, Memory, Port
+
+
+class DatabaseUser(Section):
+    """`app` owns its schema and nothing else; `readonly` may read it. Left out, the password is generated."""
+
+    name: Identifier = Field(examples=["rag"])
+    role: Literal["app", "readonly"] = "app"
+    password: SecretStr | None = Field(default=None, min_length=12)
+
+
+class Tuning(Section):
+    """PostgreSQL's own parameters. Left out means computed from the memory limit (`components/plan/postgres.py`)."""
+
+    shared_buffers: Memory | None = Field(default=None, examples=["512m"])
+    effective_cache_size: Memory | None = Field(default=None, examples=["1536m"])
+    work_mem: Memory | None = Field(default=None, examples=["16m"])
+    maintenance_work_mem: Memory | None = Field(default=None, examples=["256m"])
+    max_connections: Annotated[int, Field(ge=5, le=10_000)] | None = None
+    max_parallel_maintenance_workers: Annotated[int, Field(ge=0, le=256)] | None = None
+    hnsw_ef_search: Annotated[int, Field(ge=1, le=1000)] | None = None
+    hnsw_iterative_scan: Literal["off", "strict_order", "relaxed_order"] | None = None
+
+
+class Postgres(Section):
+    """One database with the `vector` extension. The administrator's password is generated and stays in the stack."""
+
+    version: Literal[16, 17, 18] = 17
+    database: Identifier = "rag"
+    users: Annotated[tuple[DatabaseUser, ...], Field(min_length=1)] = (DatabaseUser(name="rag"),)
+    bind: LoopbackAddress = "127.0.0.1"
+    port: Port = 5432
+    tuning: Literal["auto"] | Tuning = "auto"
+    # 0.8.2 repairs an overflow in parallel HNSW builds, 0.8.4 HNSW vacuum (pgvector's CHANGELOG).
+    extension_min_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", examples=["0.8.4"])] = "0.8.4"
+    volume: DockerName | None = Field(default=None, examples=["ragstack-dev-postgres"])
+    container: Container = Container()
+
+    @field_validator("users")
+    @classmethod
+    def _one_application(cls, users: tuple[DatabaseUser, ...]) -> tuple[DatabaseUser, ...]:
+        names = [user.name for user in users]
+        if len(set(names)) != len(names) or "postgres" in names:
+            raise ValueError("names a user twice or takes the name postgres; allowed: different names, not postgres")
+        if [user.role for user in users].count("app") != 1:
+            raise ValueError(
+                "needs exactly one user with role: app; allowed: one app user, any number of readonly ones"
+            )
+        return users

@@ -1,0 +1,170 @@
+"""How a refused setting reads: the key as the user wrote it, what is wrong, what is allowed, and the command."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from components.errors import StackError
+
+Location = tuple[str | int, ...]
+# Pydantic's error types for bounds, and the entry of their context that holds the bound.
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
+    "greater_than": ("more than", "gt"),
+    "less_than": ("less than", "lt"),
+    "too_short": ("at least", "min_length"),
+    "string_too_short": ("at least", "min_length"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One refused setting: where (`section.key[0].name`), what is wrong with what is allowed, and how to mend it."""
+
+    key: str
+    wrong: str
+    mend: str
+
+
+class SettingsError(StackError):
+    """Every refused setting of a stack file in one message."""
+
+    def __init__(self, stack: str, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(set(problems), key=lambda problem: (problem.key, problem.wrong))
+        count = len(self.problems)
+        lines = [f"Pulumi.{stack}.yaml: {count} setting{'s' if count > 1 else ''} cannot work; nothing was created."]
+        lines += [f"- {problem.key} {problem.wrong}\n    mend: {problem.mend}" for problem in self.problems]
+        # The message is the list: a StackError's single cause and mend would repeat its first line.
+        Exception.__init__(self, "\n".join(lines))
+        self.cause, self.mend = lines[0], self.problems[0].mend
+
+
+SettingsError.__module__ = "builtins"
+
+
+def dotted(project: str, location: Location) -> str:
+    """`("models", 0, "name")` as `ragstack:models[0].name`, the path that `pulumi config set --path` takes."""
+    path = str(location[0])
+    for part in location[1:]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return f"{project}:{path}"
+
+
+def set_command(stack: str, key: str, value: str) -> str:
+    return f"pulumi config set --stack {stack} --path '{key}' {value}"
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], project: str, stack: str) -> list[Problem]:
+    """One problem per line of a pydantic error, in the user's own terms. Values are never repeated."""
+    found: dict[str, Problem] = {}
+    for line in error.errors(include_url=False, include_context=True, include_input=False):
+        location = _as_written(line["loc"], model)
+        key = dotted(project, location)
+        if line["type"] == "extra_forbidden":
+            found[key] = unknown_key(key, str(location[-1]), _keys_beside(location, model), stack)
+        elif key not in found and not (line["type"] == "too_short" and any(other.startswith(key) for other in found)):
+            field = _field_at(location, model)
+            found[key] = Problem(key=key, wrong=_wording(line, field), mend=_mend(line["type"], key, field, stack))
+    return list(found.values())
+
+
+def unknown_key(key: str, name: str, valid: list[str], stack: str) -> Problem:
+    """A key nobody reads, with the nearest one that somebody does."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return Problem(
+        key=key,
+        wrong=f"is not a setting; {hint}allowed: {', '.join(sorted(valid))}",
+        mend=f"pulumi config rm --stack {stack} --path '{key}'"
+        + (f" && {set_command(stack, key[: -len(name)] + near[0], '<value>')}" if near else ""),
+    )
+
+
+def _wording(line: Any, field: FieldInfo | None) -> str:
+    context = line.get("ctx", {})
+    kind = line["type"]
+    wording = f"is not valid; allowed: {line['msg'].removeprefix('Input should be ')}"
+    if kind == "value_error":
+        wording = str(context["error"])
+    elif kind == "missing":
+        wording = "is missing; allowed: it has to be set"
+    elif field is not None and field.description:
+        wording = f"is not valid; allowed: {field.description}"
+    elif kind == "literal_error":
+        wording = f"is none of its values; allowed: {str(context['expected']).replace(' or ', ', ')}"
+    elif kind in _BOUNDS:
+        word, name = _BOUNDS[kind]
+        wording = f"is out of range; allowed: {word} {context[name]}"
+    elif kind in ("model_type", "dict_type"):
+        wording = "is not a section; allowed: keys below it"
+    return wording
+
+
+def _mend(kind: str, key: str, field: FieldInfo | None, stack: str) -> str:
+    example: Any = "<value>"
+    if field is not None and field.examples:
+        example = field.examples[0]
+    elif field is not None and isinstance(field.default, str | int | float) and kind != "missing":
+        example = field.default
+    elif field is not None and get_origin(field.annotation) is typing.Literal:
+        example = get_args(field.annotation)[0]
+    if field is None or isinstance(example, BaseModel) or _model_in(field.annotation) is not None:
+        return f"edit {key} in Pulumi.{stack}.yaml"
+    return set_command(stack, key, example if isinstance(example, str) else json.dumps(example))
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section inside `Section | None`, `tuple[Section, ...]` or `Annotated[...]`, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (typing.Union, types.UnionType, tuple, typing.Annotated):
+        return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return None
+
+
+def _field_at(location: Location, model: type[BaseModel] | None) -> FieldInfo | None:
+    field: FieldInfo | None = None
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if model is None or part not in model.model_fields:
+            return None if model is not None else field
+        field = model.model_fields[part]
+        model = _model_in(field.annotation)
+    return field
+
+
+def _as_written(location: Location, model: type[BaseModel]) -> Location:
+    """Pydantic names the branch of a union it tried (`gpus.constrained-int`); a stack file has no such key."""
+    written: list[str | int] = []
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int):
+            written.append(part)
+        elif current is None:
+            break
+        else:
+            written.append(part)
+            field = current.model_fields.get(part)
+            current = _model_in(field.annotation) if field else None
+            if field is not None and get_origin(field.annotation) is dict:
+                break
+    return tuple(written)
+
+
+def _keys_beside(location: Location, model: type[BaseModel]) -> list[str]:
+    current: type[BaseModel] | None = model
+    for part in location[:-1]:
+        if isinstance(part, str) and current is not None:
+            current = _model_in(current.model_fields[part].annotation)
+    return list(current.model_fields) if current is not None else []

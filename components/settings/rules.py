@@ -1,0 +1,108 @@
+"""Rules between sections: each names the sections it reads and returns the problems it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from components.settings.problems import Problem, set_command
+from components.settings.stack import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The settings with refused sections at their defaults, and what commands need to name the stack."""
+
+    settings: Settings
+    project: str
+    stack: str
+
+    def key(self, path: str) -> str:
+        return f"{self.project}:{path}"
+
+    def problem(self, path: str, wrong: str, value: str) -> Problem:
+        return Problem(key=self.key(path), wrong=wrong, mend=set_command(self.stack, self.key(path), value))
+
+
+def ports_differ(at: Context) -> Iterator[Problem]:
+    ollama, postgres = at.settings.ollama, at.settings.postgres
+    if ollama.port == postgres.port and ollama.bind == postgres.bind:
+        yield at.problem(
+            "postgres.port", f"is used twice, by ollama.port too; allowed: any port but {ollama.port}", "5432"
+        )
+
+
+def volumes_differ(at: Context) -> Iterator[Problem]:
+    volume = at.settings.ollama.volume
+    if volume is not None and volume == at.settings.postgres.volume:
+        yield at.problem(
+            "postgres.volume", "is used twice, by ollama.volume too; allowed: a volume of its own", "<name>"
+        )
+
+
+def apple_is_at_hand(at: Context) -> Iterator[Problem]:
+    if at.settings.accelerator.kind == "apple" and at.settings.host.type != "local":
+        yield at.problem(
+            "accelerator.kind",
+            "is apple on a remote host; allowed there: cpu, nvidia, rocm, vulkan (apple means Ollama runs natively on "
+            "the Mac at hand, so it needs host.type: local)",
+            "nvidia",
+        )
+
+
+def apple_keeps_its_own_server(at: Context) -> Iterator[Problem]:
+    if at.settings.accelerator.kind != "apple":
+        return
+    if at.settings.ollama.models_from == "image" or at.settings.ollama.non_root:
+        yield at.problem(
+            "accelerator.kind",
+            "is apple, which has no Ollama container; allowed with it: models_from: pull and non_root: false",
+            "cpu",
+        )
+
+
+def models_are_listed_once(at: Context) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, model in enumerate(at.settings.models):
+        if model.name in first:
+            key = at.key(f"models[{index}]")
+            yield Problem(
+                key=f"{key}.name",
+                wrong=f"is listed twice, as models[{first[model.name]}] too; allowed: every model once",
+                mend=f"pulumi config rm --stack {at.stack} --path '{key}'",
+            )
+        first.setdefault(model.name, index)
+
+
+def rag_has_an_embedding_model(at: Context) -> Iterator[Problem]:
+    if at.settings.ollama.preset == "rag" and at.settings.embedding_model is None:
+        index = len(at.settings.models)
+        yield Problem(
+            key=at.key("models"),
+            wrong="lists no model with purpose: embedding, which the preset rag needs; allowed: at least one",
+            mend=f"{set_command(at.stack, at.key(f'models[{index}].name'), 'all-minilm:22m')} && "
+            + set_command(at.stack, at.key(f"models[{index}].purpose"), "embedding"),
+        )
+
+
+def image_fits_postgres_version(at: Context) -> Iterator[Problem]:
+    image = at.settings.images.pgvector
+    version = at.settings.postgres.version
+    if image is not None and "pg" in image.rsplit(":", 1)[-1] and f"pg{version}" not in image:
+        yield at.problem(
+            "postgres.version",
+            f"is {version}, but images.pgvector names another major version; allowed: the version in the image's tag",
+            "<version>",
+        )
+
+
+# The sections a rule reads: it is skipped where one of them was refused on its own.
+RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...] = (
+    (frozenset({"ollama", "postgres"}), ports_differ),
+    (frozenset({"ollama", "postgres"}), volumes_differ),
+    (frozenset({"accelerator", "host"}), apple_is_at_hand),
+    (frozenset({"accelerator", "ollama"}), apple_keeps_its_own_server),
+    (frozenset({"models"}), models_are_listed_once),
+    (frozenset({"models", "ollama"}), rag_has_an_embedding_model),
+    (frozenset({"images", "postgres"}), image_fits_postgres_version),
+)

@@ -1,0 +1,147 @@
+"""Reusable annotated types of the stack file: ports, addresses, durations, sizes, image and model references.
+
+Every validator is pure and says what is allowed, never what was given: a rejected value may be a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+_DURATION_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+# Docker reads k, m, g as powers of 1024 and so do we: docs.docker.com/engine/containers/resource_constraints.
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?", re.IGNORECASE)
+_MEMORY_UNITS_IN_MIB = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024}
+# The smallest limit Docker accepts: docs.docker.com/engine/containers/resource_constraints.
+SMALLEST_MEMORY_MIB = 6
+_IMAGE = re.compile(
+    r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
+_MODEL = re.compile(r"(?:[A-Za-z0-9][\w.-]*(?::\d+)?/)?(?:[A-Za-z0-9][\w.-]*/)*[A-Za-z0-9][\w.-]*:[A-Za-z0-9][\w.-]*")
+_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
+_DOCKER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_GPU_ID = re.compile(r"\d+|GPU-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|MIG-[0-9a-fA-F-]{36}")
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds of a Go duration such as `1m30s`; `ValueError` for anything else."""
+    if not _DURATION.fullmatch(text):
+        raise ValueError("is not a duration; allowed: Go durations such as 500ms, 30s, 5m or 1h30m")
+    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def canonical_duration(text: str) -> str:
+    """The form in which Go prints a duration (`90s` -> `1m30s`), because the Docker provider compares it as text."""
+    milliseconds = round(duration_seconds(text) * 1000)
+    if 0 < milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
+    if hours:
+        return f"{hours}h{minutes}m{seconds}s"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+
+
+def _keep_alive(text: str) -> str:
+    if text in ("-1", "0"):
+        return text
+    try:
+        return canonical_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or -1 (keep loaded for ever), or 0 (unload at once)") from None
+
+
+def _memory(value: object) -> object:
+    if value == "auto" or not isinstance(value, str):
+        if isinstance(value, bool | float):
+            raise ValueError("is not a size; allowed: a number with a unit, such as 512m or 16g")
+        return value
+    match = _MEMORY.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("is not a size; allowed: a number with a unit, such as 512m or 16g (powers of 1024)")
+    return round(float(match[1]) * _MEMORY_UNITS_IN_MIB[match[2].lower()])
+
+
+def _at_least_smallest(mib: int) -> int:
+    if mib < SMALLEST_MEMORY_MIB:
+        raise ValueError(
+            "is too small; allowed: 6m (Docker's minimum) and more, written with a unit such as 512m or 16g"
+        )
+    return mib
+
+
+def _bind(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("is not an IP address; allowed: an IPv4 or IPv6 address such as 127.0.0.1") from None
+
+
+def _loopback(text: str) -> str:
+    if not ipaddress.ip_address(text).is_loopback:
+        raise ValueError(
+            "would publish an unauthenticated port beyond this machine; allowed: a loopback address such as 127.0.0.1 "
+            "(reach it from elsewhere through an SSH forward or the gateway)"
+        )
+    return text
+
+
+def _image(text: str) -> str:
+    match = _IMAGE.fullmatch(text)
+    if match is None:
+        raise ValueError("is not an image reference; allowed: [registry/]repository:tag[@sha256:digest]")
+    if match["digest"] is None and match["tag"] is None:
+        raise ValueError("has no tag; allowed: a pinned tag or digest, such as ollama/ollama:0.32.15")
+    if match["digest"] is None and match["tag"] == "latest":
+        raise ValueError("uses the moving tag latest; allowed: a pinned tag or digest, such as ollama/ollama:0.32.15")
+    return text
+
+
+def _model(text: str) -> str:
+    if ":" not in text.rsplit("/", 1)[-1]:
+        raise ValueError("has no tag; allowed: a model with its tag, such as all-minilm:22m")
+    if not _MODEL.fullmatch(text):
+        raise ValueError("is not a model reference; allowed: [host/][namespace/]model:tag, such as all-minilm:22m")
+    return text
+
+
+def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"is not valid; allowed: {allowed}")
+        return text
+
+    return AfterValidator(check)
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+BindAddress = Annotated[str, AfterValidator(_bind)]
+LoopbackAddress = Annotated[str, AfterValidator(_bind), AfterValidator(_loopback)]
+Duration = Annotated[str, AfterValidator(canonical_duration)]
+KeepAlive = Annotated[str, BeforeValidator(str), AfterValidator(_keep_alive)]
+# Always MiB once validated; the stack file writes it with a unit.
+Memory = Annotated[int, BeforeValidator(_memory), AfterValidator(_at_least_smallest)]
+ImageReference = Annotated[str, AfterValidator(_image)]
+ModelName = Annotated[str, AfterValidator(_model)]
+Digest = Annotated[str, _matching(_DIGEST, "a sha256 digest of 12 to 64 hexadecimal digits, as `ollama list` shows it")]
+DockerName = Annotated[str, _matching(_DOCKER_NAME, "2 to 63 letters, digits, dots, dashes and underscores")]
+Identifier = Annotated[str, _matching(_IDENTIFIER, "a lower-case PostgreSQL identifier of at most 63 characters")]
+GpuId = Annotated[
+    str,
+    BeforeValidator(str),
+    _matching(_GPU_ID, "an index such as 0, or a UUID as `nvidia-smi -L` shows it"),
+]
+EnvironmentName = Annotated[
+    str, _matching(_ENVIRONMENT_NAME, "letters, digits and underscores, not starting with a digit")
+]
+RegistryPrefix = Annotated[
+    str, _matching(re.compile(r"|[a-zA-Z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._-]+)*"), "host[:port][/path] without a scheme")
+]

@@ -1,0 +1,78 @@
+"""Whether images can be pulled, and the honest way round where they cannot: a local registry of package-built images.
+
+Settings that follow from it go to a generated stack file under `.ragstack/`; the user's own file is never changed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from components.hosts.engine import endpoint_of, open_client
+from components.settings import Settings
+from components.settings.profiles import overlay
+from scripts.say import say
+from scripts.stack_file import namespaced, read_stack_file, settings_of
+
+
+def config_file(project: Path, stack: str) -> Path:
+    """The stack file to run with: the user's own, or a generated one where the image registry is out of reach."""
+    own = project / f"Pulumi.{stack}.yaml"
+    settings = settings_of(project, own, stack)
+    generated = project / ".ragstack" / own.name
+    if settings.host.type != "local" or settings.registry.images or _can_pull(settings):
+        return own
+    say("the image registry cannot be reached: building images from packages and serving them from a local registry")
+    subprocess.run([sys.executable, "-m", "images.stand_ins", "up"], check=True, cwd=project)
+    _write(generated, _stood_in(read_stack_file(own), settings, generated))
+    say(f"running with {generated.relative_to(project)}: {own.name} with the local registry and its images")
+    return generated
+
+
+def _can_pull(settings: Settings) -> bool:
+    """Asks the engine, which alone knows its proxies and mirrors, for an image it does not have yet."""
+    client = open_client(endpoint_of(settings.host))
+    try:
+        for reference in (settings.ollama_image, settings.pgvector_image):
+            try:
+                client.images.get(reference)
+            except ImageNotFound:
+                client.images.get_registry_data(reference)
+    except (APIError, DockerException, OSError):
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[str, Any]:
+    from images.stand_ins.overlay import MODELS, OVERLAY
+
+    models: list[dict[str, Any]] = []
+    for model in settings.models:
+        if model.name in MODELS:
+            stand_in = model.name
+        else:
+            stand_in = next(name for name, purpose in MODELS.items() if purpose == model.purpose)
+            note = " (generated at random: its text is noise)" if model.purpose == "chat" else ""
+            say(f"the model {model.name} cannot be had here: {stand_in} stands in{note}")
+        if stand_in not in {entry["name"] for entry in models}:
+            kept = model.model_dump(include={"preload", "keep_alive", "context"}, exclude_none=True)
+            models.append({"name": stand_in, "purpose": model.purpose, **kept})
+    changes = namespaced({**OVERLAY, "models": models})
+    merged: dict[str, Any] = overlay(own, {"config": changes})
+    if generated.exists():
+        # The engine's salt for this stack's secrets was written to the file of the first run.
+        kept_salt = read_stack_file(generated).get("encryptionsalt")
+        merged |= {"encryptionsalt": kept_salt} if kept_salt else {}
+    return merged
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

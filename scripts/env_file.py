@@ -1,0 +1,47 @@
+"""`make env`: writes `.env` for an MCP server or another RAG client, readable by its owner alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from scripts.command import PROJECT, arguments, existing
+from scripts.say import run, say
+
+
+def main() -> None:
+    parser = arguments(str(__doc__))
+    parser.add_argument("--file", type=Path, default=PROJECT / ".env")
+    options = parser.parse_args()
+    write_env(options.file, existing(options.stack).runner.outputs())
+    say(f"wrote {options.file} (mode 0600)")
+
+
+def variables(outputs: dict[str, Any]) -> dict[str, str]:
+    """What a RAG client needs, from a stack's outputs: OLLAMA_HOST is the variable of Ollama's own libraries."""
+    chat = outputs["chat_models"]
+    values = {
+        "OLLAMA_HOST": outputs.get("gateway_url") or outputs["ollama_url"],
+        "EMBEDDING_MODEL": outputs["embedding_model"],
+        "EMBEDDING_DIMENSION": outputs["embedding_dimension"],
+        "CHAT_MODEL": chat[0] if chat else None,
+        "DATABASE_URL": outputs["database_url"],
+        "DATABASE_SCHEMA": outputs["database_schema"],
+    }
+    # Numbers of a dynamic provider come back as floats: 384.0 is no dimension.
+    return {key: str(int(value) if isinstance(value, float) else value) for key, value in values.items() if value}
+
+
+def write_env(path: Path, outputs: dict[str, Any]) -> None:
+    lines = [f"{key}='{value}'\n" for key, value in variables(outputs).items()]
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    run(main)
