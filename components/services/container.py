@@ -43,7 +43,7 @@ def hardened_args(
         memory=limits.memory_mib,
         memory_swap=limits.memory_mib,
         memory_reservation=limits.memory_reservation_mib,
-        cpus=f"{limits.cpus:g}",
+        cpus=cpus_text(limits.cpus),
         restart=settings.restart,
         log_driver="json-file",
         log_opts={"max-size": settings.log.max_size, "max-file": str(settings.log.max_file)},
@@ -64,6 +64,16 @@ def hardened_args(
         labels=container_labels(names),
         **more,
     )
+
+
+def cpus_text(cpus: float) -> str:
+    """A CPU limit as the Docker provider reads it back, digit by digit; any other form is a change on every update.
+
+    Its rule, kept with its quirk (terraform-provider-docker, nanoInt64ToDecimalString): nine decimals, which become one
+    when exactly nine zeros are among the digits, and lose their trailing zeros otherwise.
+    """
+    digits = f"{cpus:.9f}"
+    return f"{cpus:.1f}" if digits.count("0") == len("000000000") else digits.rstrip("0")
 
 
 def health_deadline_s(settings: Container) -> int:
