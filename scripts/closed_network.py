@@ -5,6 +5,7 @@ Settings that follow from it go to a generated stack file under `.ragstack/`; th
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -28,10 +29,20 @@ def config_file(project: Path, stack: str) -> Path:
     if settings.host.type != "local" or settings.registry.images or _can_pull(settings):
         return own
     say("the image registry cannot be reached: building images from packages and serving them from a local registry")
-    subprocess.run([sys.executable, "-m", "images.stand_ins", "up"], check=True, cwd=project)
+    _install_builders(project)
+    if subprocess.run([sys.executable, "-m", "images.stand_ins", "up"], check=False, cwd=project).returncode:
+        raise SystemExit(1)
     _write(generated, _stood_in(read_stack_file(own), settings, generated))
     say(f"running with {generated.relative_to(project)}: {own.name} with the local registry and its images")
     return generated
+
+
+def _install_builders(project: Path) -> None:
+    """What builds the stand-ins is no part of a stack, hence not in requirements.txt."""
+    if importlib.util.find_spec("gguf") is None:
+        say("installing what builds them: requirements-dev.txt")
+        install = [sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r", "requirements-dev.txt"]
+        subprocess.run(install, check=True, cwd=project)
 
 
 def _can_pull(settings: Settings) -> bool:
@@ -51,20 +62,21 @@ def _can_pull(settings: Settings) -> bool:
 
 
 def _stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[str, Any]:
-    from images.stand_ins.overlay import MODELS, OVERLAY
+    from images.stand_ins import catalogue, registry
 
+    available = {model.name: model for model in catalogue.MODELS}
     models: list[dict[str, Any]] = []
     for model in settings.models:
-        if model.name in MODELS:
-            stand_in = model.name
-        else:
-            stand_in = next(name for name, purpose in MODELS.items() if purpose == model.purpose)
-            note = " (generated at random: its text is noise)" if model.purpose == "chat" else ""
-            say(f"the model {model.name} cannot be had here: {stand_in} stands in{note}")
+        stand_in = model.name
+        if model.name not in available:
+            substitute = next(one for one in catalogue.MODELS if one.purpose == model.purpose)
+            stand_in = substitute.name
+            say(f"the model {model.name} cannot be had here: {stand_in} stands in ({substitute.says})")
         if stand_in not in {entry["name"] for entry in models}:
             kept = model.model_dump(include={"preload", "keep_alive", "context"}, exclude_none=True)
             models.append({"name": stand_in, "purpose": model.purpose, **kept})
-    changes = namespaced({**OVERLAY, "models": models})
+    standing_in = catalogue.overlay(registry.IMAGES_AT, registry.MODELS_AT)
+    changes = namespaced({**standing_in, "models": models})
     merged: dict[str, Any] = overlay(own, {"config": changes})
     if generated.exists():
         # The engine's salt for this stack's secrets was written to the file of the first run.

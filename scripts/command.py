@@ -37,7 +37,8 @@ def prepare(stack: str) -> Command:
     if is_local:
         ensure_engine()
     file = config_file(PROJECT, stack)
-    runner = choose_runner(Target(project=PROJECT, stack=stack, config_file=file), is_local=is_local)
+    target = Target(project=PROJECT, stack=stack, config_file=file)
+    runner = choose_runner(target, is_local=is_local, may_install=True)
     return Command(stack=stack, settings=settings_of(PROJECT, file, stack), runner=runner)
 
 
@@ -47,4 +48,6 @@ def existing(stack: str) -> Command:
     file = generated if generated.exists() else PROJECT / f"Pulumi.{stack}.yaml"
     settings = settings_of(PROJECT, file, stack)
     target = Target(project=PROJECT, stack=stack, config_file=file)
-    return Command(stack=stack, settings=settings, runner=choose_runner(target, is_local=settings.host.type == "local"))
+    is_local = settings.host.type == "local"
+    runner = choose_runner(target, is_local=is_local, may_install=False)
+    return Command(stack=stack, settings=settings, runner=runner)

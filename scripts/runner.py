@@ -26,33 +26,43 @@ class Target:
 
 
 class Runner(ABC):
-    """Runs one operation after another on one target; a failed one ends the command with the operation's exit code."""
+    """Runs operations on one target. `environment` is what every command runs in."""
+
+    environment: dict[str, str]
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.environment = dict(os.environ)
 
     @abstractmethod
+    def command(self, operation: str) -> list[str]:
+        """The command line of `up`, `preview`, `refresh`, `destroy` or `outputs` (JSON, with secrets in clear)."""
+
+    def prepare(self) -> None:
+        """What has to be there before any operation. Raises `StackError`."""
+
     def run(self, operation: str) -> None:
-        """`operation`: up, preview, refresh or destroy. Raises `SystemExit` when it fails."""
+        """Shows the operation as it goes; a failed one ends this program with the operation's exit code."""
+        self.prepare()
+        done = subprocess.run(self.command(operation), cwd=self.target.project, env=self.environment, check=False)
+        if done.returncode:
+            raise SystemExit(done.returncode)
 
-    @abstractmethod
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs with secrets in clear. Raises `StackError` when the stack is not up."""
-
-    def _call(self, command: list[str], environment: dict[str, str]) -> None:
-        result = subprocess.run(command, cwd=self.target.project, env=environment, check=False)
-        if result.returncode:
-            raise SystemExit(result.returncode)
-
-    def _read(self, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-        result = subprocess.run(
-            command, cwd=self.target.project, env=environment, capture_output=True, text=True, check=False
+        done = subprocess.run(
+            self.command("outputs"),
+            cwd=self.target.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        outputs = json.loads(result.stdout) if result.returncode == 0 and result.stdout.strip() else {}
-        if not outputs:
-            reason = (result.stderr.strip() or "it has no outputs").splitlines()[-1]
+        found = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
+        if not found:
+            reason = (done.stderr.strip() or "it has no outputs").splitlines()[-1]
             raise StackError(f"The stack {self.target.stack} is not up: {reason}", f"make up STACK={self.target.stack}")
-        return dict(outputs)
+        return dict(found)
 
 
 class EngineRunner(Runner):
@@ -60,58 +70,53 @@ class EngineRunner(Runner):
 
     def __init__(self, target: Target, cli: Path) -> None:
         super().__init__(target)
-        self.cli = cli
+        self.cli = str(cli)
         self.environment = backend_environment(target.project)
         self.environment["PATH"] = f"{cli.parent}{os.pathsep}{self.environment['PATH']}"
 
-    def run(self, operation: str) -> None:
-        self._select_stack()
+    def command(self, operation: str) -> list[str]:
+        common = ["--stack", self.target.stack, "--non-interactive"]
+        if operation == "outputs":
+            return [self.cli, "stack", "output", "--json", "--show-secrets", *common]
         confirmed = [] if operation == "preview" else ["--yes", "--skip-preview"]
-        # The engine adds its salt to the file it is given; the config file it runs with is always named.
-        common = ["--stack", self.target.stack, "--non-interactive", "--config-file", str(self.target.config_file)]
-        self._call([str(self.cli), operation, *confirmed, *common], self.environment)
+        return [self.cli, operation, *confirmed, *common, "--config-file", str(self.target.config_file)]
 
-    def outputs(self) -> dict[str, Any]:
-        command = [str(self.cli), "stack", "output", "--json", "--show-secrets", "--stack", self.target.stack]
-        return self._read([*command, "--non-interactive"], self.environment)
-
-    def _select_stack(self) -> None:
-        select = [str(self.cli), "stack", "select", "--create", "--stack", self.target.stack, "--non-interactive"]
+    def prepare(self) -> None:
+        """Selects or creates the stack. The engine then adds its salt to the user's stack file, also where another file
+        is the one to run with: that change is taken back."""
         own = self.target.project / f"Pulumi.{self.target.stack}.yaml"
         before = own.read_bytes() if own.exists() else None
-        result = subprocess.run(
+        select = [self.cli, "stack", "select", "--create", "--stack", self.target.stack, "--non-interactive"]
+        done = subprocess.run(
             select, cwd=self.target.project, env=self.environment, capture_output=True, text=True, check=False
         )
-        if result.returncode:
-            reason = (result.stderr or result.stdout).strip()
+        if done.returncode:
             raise StackError(
-                f"The stack {self.target.stack} cannot be opened: {reason}",
+                f"The stack {self.target.stack} cannot be opened: {(done.stderr or done.stdout).strip()}",
                 "check PULUMI_BACKEND_URL and the passphrase (PULUMI_CONFIG_PASSPHRASE or its _FILE)",
             )
-        if self.target.config_file != own and before is not None and own.read_bytes() != before:
+        if self.target.config_file == own:
+            return
+        if before is None:
+            own.unlink(missing_ok=True)
+        elif own.read_bytes() != before:
             own.write_bytes(before)
 
 
 class TrialRunner(Runner):
     """The program under Pulumi's test runtime. For development stacks on the engine at hand."""
 
-    def run(self, operation: str) -> None:
-        confirmed = [] if operation == "preview" else ["--yes"]
-        self._call([sys.executable, "-m", "trial", operation, *confirmed, *self._common()], dict(os.environ))
-
-    def outputs(self) -> dict[str, Any]:
-        command = [sys.executable, "-m", "trial", "outputs", "--json", "--show-secrets", *self._common()]
-        return self._read(command, dict(os.environ))
-
-    def _common(self) -> list[str]:
-        return ["--stack", self.target.stack, "--config-file", str(self.target.config_file)]
+    def command(self, operation: str) -> list[str]:
+        more = {"preview": [], "outputs": ["--json", "--show-secrets"]}.get(operation, ["--yes"])
+        target = ["--stack", self.target.stack, "--config-file", str(self.target.config_file)]
+        return [sys.executable, "-m", "trial", operation, *more, *target]
 
 
 def trial_state(target: Target) -> Path:
     return target.project / ".ragstack" / "trial" / f"{target.stack}.json"
 
 
-def choose_runner(target: Target, *, is_local: bool) -> Runner:
+def choose_runner(target: Target, *, is_local: bool, may_install: bool) -> Runner:
     """RUNNER=engine or RUNNER=trial decides; else the engine where it can be had; else, for local stacks, `trial`.
 
     Raises `StackError` when the two would meet on one stack: each knows only the objects it made itself.
@@ -121,14 +126,15 @@ def choose_runner(target: Target, *, is_local: bool) -> Runner:
         raise StackError(f"RUNNER={wanted} is no runner.", "use RUNNER=engine, RUNNER=trial, or leave it out")
     if wanted == "trial":
         return TrialRunner(target)
-    cli = find_pulumi() or install_pulumi()
+    cli = find_pulumi() or (install_pulumi() if may_install else None)
     if cli is None:
         if wanted == "engine" or not is_local:
             raise StackError(
                 "The Pulumi CLI is not here and cannot be installed, and this stack needs it.",
                 "install it: https://www.pulumi.com/docs/install/",
             )
-        say("no Pulumi CLI: running the program by trial, which is for development stacks")
+        if may_install:
+            say("no Pulumi CLI: running the program by trial, which is for development stacks")
         return TrialRunner(target)
     if trial_state(target).exists():
         raise StackError(
