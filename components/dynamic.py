@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import itertools
 import sys
 import threading
 import time
@@ -84,12 +85,16 @@ def still_going(what: str, tell: Report, every: float = 2.0) -> Iterator[None]:
 
 @contextmanager
 def ticking(tick: Callable[[float], None], every: float = 2.0) -> Iterator[None]:
-    """Call `tick(seconds since the start)` every `every` seconds on a thread of its own while the block runs."""
+    """Call `tick(seconds since the start)` every `every` seconds on a thread of its own while the block runs.
+
+    After fifteen calls the pauses are five times as long: Pulumi lists every line again when the update is over.
+    """
     done = threading.Event()
     started = time.monotonic()
 
     def run() -> None:
-        while not done.wait(every):
+        pauses = itertools.chain([every] * 15, itertools.repeat(5 * every))
+        while not done.wait(next(pauses)):
             tick(time.monotonic() - started)
 
     # pulumi.log finds its engine through context variables, which a new thread does not inherit.

@@ -38,8 +38,9 @@ class Runner(ABC):
     def command(self, operation: str) -> list[str]:
         """The command line of `up`, `preview`, `refresh`, `destroy` or `outputs` (JSON, with secrets in clear)."""
 
+    @abstractmethod
     def prepare(self) -> None:
-        """What has to be there before any operation. Raises `StackError`."""
+        """Brings about what has to be there before any operation. Raises `StackError`."""
 
     def run(self, operation: str) -> None:
         """Shows the operation as it goes; a failed one ends this program with the operation's exit code."""
@@ -105,6 +106,9 @@ class EngineRunner(Runner):
 
 class TrialRunner(Runner):
     """The program under Pulumi's test runtime. For development stacks on the engine at hand."""
+
+    def prepare(self) -> None:
+        """Nothing: `trial` keeps a state of its own and makes it on first use."""
 
     def command(self, operation: str) -> list[str]:
         more = {"preview": [], "outputs": ["--json", "--show-secrets"]}.get(operation, ["--yes"])

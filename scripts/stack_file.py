@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,21 @@ from components.settings import Settings, parse
 PROJECT = "ragstack"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as the engine reads it: `no`, `off`, `yes` and `on` are text there, and booleans to PyYAML."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
 def read_stack_file(path: Path) -> dict[str, Any]:
     """The YAML of a stack file. Raises `StackError` when it is missing or no mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise StackError(
             f"There is no stack file {path.name}.", "name a stack by STACK=dev, or create the file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from scripts.command import arguments, prepare
 from scripts.say import run
@@ -19,13 +20,17 @@ def main() -> None:
 
 
 def print_endpoints(stack: str, outputs: dict[str, Any]) -> None:
-    """The endpoints without a secret: `make env` writes those to a file that only its owner can read."""
-    shown = {key: value for key, value in outputs.items() if key not in ("api_keys", "database_url")}
-    width = max(map(len, shown))
+    """What a client connects to, without a secret: `make env` writes that to a file that only its owner can read."""
     print(f"\nThe stack {stack} is up.")
-    for key, value in shown.items():
-        print(f"  {key:<{width}}  {'-' if value is None else value}")
-    print(f"  {'database_url':<{width}}  [secret] (make env STACK={stack} writes it to .env)")
+    print(f"  ollama     {outputs['ollama_url']}")
+    print(f"  models     {', '.join(filter(None, [outputs['embedding_model'], *outputs['chat_models']]))}")
+    print(f"  database   {without_password(outputs['database_url'])} (make env writes it with its password to .env)\n")
+
+
+def without_password(url: str) -> str:
+    """A connection string whose password is replaced by ***."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.username}:***@{parts.hostname}:{parts.port}{parts.path}"
 
 
 if __name__ == "__main__":

@@ -69,8 +69,9 @@ class DatabaseProvider(ResourceProvider):
         """Refuse names that cannot be at preview."""
         from components.dynamic import is_unknown
 
-        names = {key: value for key, value in news.items() if key not in ("server", "host", "port", "admin_password")}
-        if not is_unknown({**names, "users": [(user["name"], user["role"]) for user in names["users"]]}):
+        users = news["users"] if isinstance(news["users"], list) else [news["users"]]
+        named = [user["name"] if isinstance(user, Mapping) else user for user in users]
+        if not is_unknown([*named, *(news[key] for key in ("admin_user", "database", "schema"))]):
             _layout(news)
         return CheckResult(news, [])
 

@@ -77,8 +77,10 @@ def inspect_open(connection: psycopg.Connection, layout: Layout) -> Facts:
         "select current_setting('server_version'), (select extversion from pg_extension where extname = %s)",
         (EXTENSION,),
     ).fetchone()
-    assert row is not None
-    return Facts(server_version=str(row[0]), extension_version=row[1] or "", missing=missing(connection, layout))
+    server_version, extension_version = row or ("", "")
+    return Facts(
+        server_version=server_version, extension_version=extension_version or "", missing=missing(connection, layout)
+    )
 
 
 def _run(connection: psycopg.Connection, statement: LiteralString, *names: str) -> None:

@@ -65,7 +65,8 @@ def _wanted_ports(settings: Settings) -> list[WantedPort]:
 
 def _require_native_ollama(settings: Settings) -> None:
     """Docker on a Mac cannot reach the GPU, so the Apple profile depends on a server that is not ours to start."""
-    url = f"http://{settings.ollama.bind}:{settings.ollama.port}/api/version"
+    bind = settings.ollama.bind
+    url = f"http://{f'[{bind}]' if ':' in bind else bind}:{settings.ollama.port}/api/version"
     session = requests.Session()
     # A proxy configured for the outside has no way to this machine's loopback.
     session.trust_env = False

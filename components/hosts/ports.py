@@ -35,9 +35,10 @@ def refuse_taken_ports(client: docker.DockerClient, wanted: Iterable[WantedPort]
             continue
         who = f"the container {holder}" if holder else "another program"
         find = f"docker stop {holder}" if holder else f"find it with `ss -ltnp 'sport = :{want.port}'` and stop it"
+        other = want.port + 1 if want.port < 65535 else want.port - 1
         raise StackError(
             f"{want.key} is {want.port}, but {who} already listens on {want.address}:{want.port}.",
-            f"{find}, or pulumi config set --path '{want.key}' {want.port + 1}",
+            f"{find}, or pulumi config set --path '{want.key}' {other}",
         )
 
 

@@ -30,9 +30,9 @@ LOAD_TIMEOUT_S = 900.0
 class OllamaClient:
     """A client of one Ollama server at `base_url`, for example `http://127.0.0.1:11434`. Timeouts are in seconds.
 
-    Every method raises ServerUnreachable when nothing answers in time, BadAnswer when what answers is not Ollama,
-    ModelMissing when the server does not have the named model, and RequestRefused for any other error of the server.
-    A loopback address is never reached through a proxy, whatever HTTP_PROXY says.
+    Every method raises ServerUnreachableError when nothing answers in time, BadAnswerError when what answers is not
+    Ollama, ModelMissingError when the server does not have the named model, and RequestRefusedError for any other error
+    of the server. A loopback address is never reached through a proxy, whatever HTTP_PROXY says.
     """
 
     def __init__(
@@ -90,18 +90,18 @@ class OllamaClient:
     ) -> None:
         """Pull a model and return when the server has verified it; an interrupted stream is taken up again.
 
-        Raises ModelUnknown, RegistryUnreachable, DiskFull, DigestMismatch, PullInterrupted or PullFailed, each with
-        the server's own reason.
+        Raises ModelUnknownError, RegistryUnreachableError, DiskFullError, DigestMismatchError, PullInterruptedError or
+        PullFailedError, each with the server's own reason.
         """
         Pull(self._session, self.base_url, self._connect_timeout, limits or PullLimits()).run(
-            model, insecure, on_progress or (lambda event: None)
+            model, insecure, on_progress or _say_nothing
         )
 
     def delete(self, model: str) -> bool:
         """Remove a model; False when there was none."""
         try:
             self._call("DELETE", "/api/delete", {"model": model}, doing=f"deleting {model}", model=model)
-        except errors.ModelMissing:
+        except errors.ModelMissingError:
             return False
         return True
 
@@ -115,7 +115,9 @@ class OllamaClient:
     ) -> list[list[float]]:
         """One unit vector for each of the inputs, all of the same length."""
         body = _body(model, keep_alive, context) | {"input": inputs}
-        answer = self._call("POST", "/api/embed", body, self._load_timeout, f"embedding with {model}", model)
+        answer = self._call(
+            "POST", "/api/embed", body, timeout=self._load_timeout, doing=f"embedding with {model}", model=model
+        )
         vectors: list[list[float]] = self._field(answer, "embeddings", list)
         if len(vectors) != len(inputs):
             raise self._bad_answer("/api/embed", f"gave {len(vectors)} vectors for {len(inputs)} inputs")
@@ -124,13 +126,17 @@ class OllamaClient:
     def generate(self, model: str, prompt: str, options: dict[str, Any] | None = None) -> str:
         """The model's completion of a prompt."""
         body = {"model": model, "prompt": prompt, "stream": False, "options": options or {}}
-        answer = self._call("POST", "/api/generate", body, self._load_timeout, f"generating with {model}", model)
+        answer = self._call(
+            "POST", "/api/generate", body, timeout=self._load_timeout, doing=f"generating with {model}", model=model
+        )
         return str(self._field(answer, "response", str))
 
     def chat(self, model: str, messages: list[dict[str, str]], options: dict[str, Any] | None = None) -> str:
         """The model's answer to messages of `role` and `content`."""
         body = {"model": model, "messages": messages, "stream": False, "options": options or {}}
-        answer = self._call("POST", "/api/chat", body, self._load_timeout, f"chatting with {model}", model)
+        answer = self._call(
+            "POST", "/api/chat", body, timeout=self._load_timeout, doing=f"chatting with {model}", model=model
+        )
         return str(self._field(self._field(answer, "message", dict), "content", str))
 
     def load(self, model: str, purpose: Purpose, keep_alive: str | None = None, context: int | None = None) -> None:
@@ -141,7 +147,7 @@ class OllamaClient:
         """
         path = "/api/embed" if purpose == "embedding" else "/api/generate"
         body = _body(model, keep_alive, context)
-        self._call("POST", path, body, self._load_timeout, f"loading {model}", model)
+        self._call("POST", path, body, timeout=self._load_timeout, doing=f"loading {model}", model=model)
 
     def unload(self, model: str) -> None:
         """Take a model out of memory, whatever its purpose."""
@@ -150,12 +156,12 @@ class OllamaClient:
         self._call("POST", "/api/generate", body, doing=f"unloading {model}", model=model)
 
     def wait_ready(self, timeout_s: float) -> str:
-        """The server's version as soon as it answers. Raises ServerUnreachable after `timeout_s` seconds without."""
+        """The server's version once it answers. Raises ServerUnreachableError after `timeout_s` seconds without."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 return self.version()
-            except (errors.ServerUnreachable, errors.RequestRefused):
+            except (errors.ServerUnreachableError, errors.RequestRefusedError):
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
@@ -171,6 +177,7 @@ class OllamaClient:
         method: str,
         path: str,
         body: dict[str, Any] | None = None,
+        *,
         timeout: float | None = None,
         doing: str | None = None,
         model: str | None = None,
@@ -186,7 +193,7 @@ class OllamaClient:
         except requests.RequestException as error:
             raise errors.unreachable(self.base_url, errors.why(error)) from error
         if answer.status_code == 404 and model is not None and errors.reason_of(answer):
-            raise errors.ModelMissing(
+            raise errors.ModelMissingError(
                 f"the Ollama server at {self.base_url} does not have {model}", "run `pulumi refresh`, then `pulumi up`"
             )
         if answer.status_code >= 400:
@@ -208,8 +215,12 @@ class OllamaClient:
             raise self._bad_answer(key, f"has no {kind.__name__} named {key!r} in its answer")
         return value
 
-    def _bad_answer(self, path: str, what: str) -> errors.BadAnswer:
+    def _bad_answer(self, path: str, what: str) -> errors.BadAnswerError:
         return errors.not_ollama(self.base_url, path, what)
+
+
+def _say_nothing(_event: PullEvent) -> None:
+    pass
 
 
 def _body(model: str, keep_alive: str | None, context: int | None) -> dict[str, Any]:

@@ -19,15 +19,15 @@ class OllamaError(StackError):
         cls.__module__ = "builtins"
 
 
-class ServerUnreachable(OllamaError):
+class ServerUnreachableError(OllamaError):
     """Nothing answers at the endpoint, or not in time."""
 
 
-class BadAnswer(OllamaError):
+class BadAnswerError(OllamaError):
     """Something answers at the endpoint, but not as Ollama does."""
 
 
-class RequestRefused(OllamaError):
+class RequestRefusedError(OllamaError):
     """The server answered with an error status. `status` is the HTTP status, `reason` the server's own words."""
 
     def __init__(self, cause: str, mend: str, status: int = 0, reason: str = "") -> None:
@@ -36,34 +36,69 @@ class RequestRefused(OllamaError):
         self.reason = reason
 
 
-class ModelMissing(OllamaError):
+class ModelMissingError(OllamaError):
     """The server does not have the model."""
 
 
-class ModelUnknown(OllamaError):
+class ModelUnknownError(OllamaError):
     """The registry does not have the model."""
 
 
-class RegistryUnreachable(OllamaError):
+class RegistryUnreachableError(OllamaError):
     """The server cannot reach the registry, or not by the protocol it speaks."""
 
 
-class DiskFull(OllamaError):
+class DiskFullError(OllamaError):
     """No space left where the server keeps its models."""
 
 
-class DigestMismatch(OllamaError):
+class DigestMismatchError(OllamaError):
     """A download is damaged, or a model is not the pinned one."""
 
 
-class PullInterrupted(OllamaError):
+class PullInterruptedError(OllamaError):
     """A pull broke off and did not recover; the server keeps what it has and resumes."""
 
 
-class PullFailed(OllamaError):
+class PullFailedError(OllamaError):
     """A pull failed for a reason that no other class stands for."""
 
 
+# In this order: the first whose words occur in the server's reason names the error and its mend.
+_PULL_REASONS: tuple[tuple[tuple[str, ...], type[OllamaError], str], ...] = (
+    (
+        ("no space left on device",),
+        DiskFullError,
+        "give the models volume more room, or remove models that nobody needs (`ollama list`, `ollama rm`), "
+        "then run `pulumi up` again",
+    ),
+    (
+        ("digest mismatch",),
+        DigestMismatchError,
+        "run `pulumi up` again: the server dropped the damaged file and downloads it anew",
+    ),
+    (
+        ("pull model manifest: file does not exist",),
+        ModelUnknownError,
+        "the registry has no such model: check the name and the tag under `ragstack:models`",
+    ),
+    (
+        ("requires a newer version of Ollama",),
+        PullFailedError,
+        "raise the version of the Ollama image in the stack file",
+    ),
+    (
+        ("server gave HTTP response to HTTPS client", "insecure protocol http"),
+        RegistryUnreachableError,
+        "the registry speaks plain HTTP: declare it insecure, or give it TLS",
+    ),
+    (
+        ("no Location header in response",),
+        RegistryUnreachableError,
+        "Ollama needs a registry that redirects blob downloads to another host name",
+    ),
+    (("unauthorized",), PullFailedError, "check the name, and whether the registry wants credentials for it"),
+)
 _UNREACHABLE = (
     "no such host",
     "connection refused",
@@ -80,38 +115,20 @@ _INTERRUPTED = ("max retries exceeded", "unexpected EOF", "connection reset by p
 def pull_error(reason: str, source: str, base_url: str) -> OllamaError:
     """The error that a failed pull of `source` ends with; `reason` is the server's `error` line."""
     said = f"pulling {source} failed on the Ollama server at {base_url}: {reason}"
-    if "no space left on device" in reason:
-        return DiskFull(
-            said,
-            "give the models volume more room, or remove models that nobody needs (`ollama list`, `ollama rm`); "
-            "the next `pulumi up` resumes the pull",
-        )
-    if "digest mismatch" in reason:
-        return DigestMismatch(said, "run `pulumi up` again: the server dropped the damaged file and downloads it anew")
-    if reason.startswith("pull model manifest: file does not exist"):
-        return ModelUnknown(
-            f"the registry has no model {source} (the server at {base_url} says: {reason})",
-            "check the name and the tag under `ragstack:models`",
-        )
-    if "requires a newer version of Ollama" in reason:
-        return PullFailed(said, "raise the version of the Ollama image in the stack file")
-    if "server gave HTTP response to HTTPS client" in reason or "insecure protocol http" in reason:
-        return RegistryUnreachable(said, "the registry speaks plain HTTP: declare it insecure, or give it TLS")
-    if "no Location header in response" in reason:
-        return RegistryUnreachable(said, "Ollama needs a registry that redirects blob downloads to another host name")
-    if "unauthorized" in reason:
-        return PullFailed(said, "check the name, and whether the registry wants credentials for it")
+    for words, kind, mend in _PULL_REASONS:
+        if any(word in reason for word in words):
+            return kind(said, mend)
+    if not any(word in reason for word in _UNREACHABLE + _INTERRUPTED):
+        return PullFailedError(said, "see the server's log for more: `docker logs <the Ollama container>`")
     # The manifest comes first: without it there was no connection, after it a download broke off.
-    if reason.startswith("pull model manifest") and any(sign in reason for sign in _UNREACHABLE + _INTERRUPTED):
-        return RegistryUnreachable(
+    if reason.startswith("pull model manifest"):
+        return RegistryUnreachableError(
             said, "check that the server's container can reach the registry: DNS, proxy, firewall, mirror setting"
         )
-    if any(sign in reason for sign in _INTERRUPTED + _UNREACHABLE):
-        return PullInterrupted(said, "run `pulumi up` again: the pull resumes where it stopped")
-    return PullFailed(said, "see the server's log for more: `docker logs <the Ollama container>`")
+    return PullInterruptedError(said, "run `pulumi up` again: the pull resumes where it stopped")
 
 
-def refusal(status: int, reason: str, doing: str, base_url: str) -> RequestRefused:
+def refusal(status: int, reason: str, doing: str, base_url: str) -> RequestRefusedError:
     """The error for an answer with an error status outside a pull."""
     if "memory" in reason:
         mend = "choose a smaller model or context, or give the server more memory"
@@ -121,22 +138,22 @@ def refusal(status: int, reason: str, doing: str, base_url: str) -> RequestRefus
         mend = "set the model's purpose to what it can do: chat or embedding"
     else:
         mend = "see the server's log for more: `docker logs <the Ollama container>`"
-    return RequestRefused(
+    return RequestRefusedError(
         f"{doing} failed on the Ollama server at {base_url}: {reason} (HTTP {status})", mend, status, reason
     )
 
 
-def unreachable(base_url: str, why: str) -> ServerUnreachable:
+def unreachable(base_url: str, why: str) -> ServerUnreachableError:
     """The error for an endpoint that nothing answers at."""
-    return ServerUnreachable(
+    return ServerUnreachableError(
         f"no Ollama server answers at {base_url}: {why}",
         "check that its container runs and is healthy (`docker ps`), then run `pulumi up` again",
     )
 
 
-def not_ollama(base_url: str, path: str, what: str) -> BadAnswer:
+def not_ollama(base_url: str, path: str, what: str) -> BadAnswerError:
     """The error for an answer that no Ollama server gives."""
-    return BadAnswer(
+    return BadAnswerError(
         f"what listens at {base_url} does not answer as Ollama does: {path} {what}",
         "check the endpoint: a proxy or another program may hold that port",
     )
@@ -171,9 +188,9 @@ def why(error: requests.RequestException) -> str:
     return text.rsplit(": ", 1)[-1].strip("')\" ") or type(error).__name__
 
 
-def interrupted(base_url: str, source: str, what: str) -> PullInterrupted:
+def interrupted(base_url: str, source: str, what: str) -> PullInterruptedError:
     """The error for a pull whose stream did not come to its end."""
-    return PullInterrupted(
+    return PullInterruptedError(
         f"pulling {source} on the Ollama server at {base_url} was interrupted: {what}",
         "run `pulumi up` again: the pull resumes where it stopped",
     )

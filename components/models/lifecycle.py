@@ -55,8 +55,8 @@ class Facts:
 def ensure(client: OllamaClient, wanted: Wanted, tell: Report) -> Facts:
     """Bring a model to the declared state and prove that it answers; cheap when it already is.
 
-    Raises an OllamaError; DigestMismatch when what the registry gives is not what was pinned, and then the model that
-    was there before, or none, is left behind.
+    Raises an OllamaError; DigestMismatchError when what the registry gives is not what was pinned, and then the model
+    that was there before, or none, is left behind.
     """
     with still_going(f"waiting for Ollama at {client.base_url}", tell):
         client.wait_ready(30.0)
@@ -66,7 +66,7 @@ def ensure(client: OllamaClient, wanted: Wanted, tell: Report) -> Facts:
     dimension = _prove(client, wanted, tell)
     facts = inspect(client, wanted.name)
     if facts is None:
-        raise errors.ModelMissing(f"{wanted.name} was removed while it was set up", "run `pulumi up` again")
+        raise errors.ModelMissingError(f"{wanted.name} was removed while it was set up", "run `pulumi up` again")
     return Facts(**(vars(facts) | ({"embedding_dimension": dimension} if dimension else {})))
 
 
@@ -158,7 +158,7 @@ def _prove(client: OllamaClient, wanted: Wanted, tell: Report) -> int | None:
         vector = client.embed(wanted.name, [PROBE], keep_alive, wanted.context)[0]
     length = math.sqrt(sum(component * component for component in vector))
     if not vector or not math.isfinite(length) or length == 0:
-        raise errors.BadAnswer(
+        raise errors.BadAnswerError(
             f"{wanted.name} answers with a vector of {len(vector)} components and length {length}",
             "choose another embedding model, or another quantization of it",
         )
@@ -178,18 +178,18 @@ def _fits_purpose(client: OllamaClient, wanted: Wanted) -> None:
     needed = {"chat": "completion", "embedding": "embedding"}[wanted.purpose]
     capabilities = client.show(wanted.name).get("capabilities")
     if capabilities and needed not in capabilities:
-        raise errors.RequestRefused(
+        raise errors.RequestRefusedError(
             f"{wanted.name} is declared for {wanted.purpose}, but can only do: {', '.join(capabilities)}",
             f"set its purpose to what it can do, or choose another model ({wanted.config_path or 'ragstack:models'})",
         )
 
 
-def _mismatch(client: OllamaClient, wanted: Wanted, pulled_as: str) -> errors.DigestMismatch | None:
+def _mismatch(client: OllamaClient, wanted: Wanted, pulled_as: str) -> errors.DigestMismatchError | None:
     entry = client.find(pulled_as)
     found = str(entry["digest"]) if entry else "nothing"
     if entry and digest_matches(found, wanted.digest):
         return None
-    return errors.DigestMismatch(
+    return errors.DigestMismatchError(
         f"{wanted.name} is pinned to digest {bare_digest(wanted.digest or '')}, but {wanted.source} gave {found}; "
         "the model was not changed",
         _accept(wanted, found),
@@ -198,11 +198,11 @@ def _mismatch(client: OllamaClient, wanted: Wanted, pulled_as: str) -> errors.Di
 
 def _not_baked(client: OllamaClient, wanted: Wanted, present: Mapping[str, Any] | None) -> errors.OllamaError:
     if present is None:
-        return errors.ModelMissing(
+        return errors.ModelMissingError(
             f"{wanted.name} is not in the image of the Ollama server at {client.base_url}, and nothing is pulled",
             "build the image with this model, or let the stack pull its models",
         )
-    return errors.DigestMismatch(
+    return errors.DigestMismatchError(
         f"{wanted.name} is pinned to digest {bare_digest(wanted.digest or '')}, but the image has {present['digest']}",
         _accept(wanted, str(present["digest"])),
     )

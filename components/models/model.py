@@ -34,6 +34,10 @@ PROVEN = (
 )
 
 
+# A refresh meets a running server or none; an update may meet one that has just been started (lifecycle.ensure).
+READ_WAIT_S = 5.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelArgs:
     """A model on an Ollama server.
@@ -117,7 +121,7 @@ class ModelProvider(ResourceProvider):
         from components.models.lifecycle import inspect
 
         with _client(props) as client:
-            client.wait_ready(5.0)
+            client.wait_ready(READ_WAIT_S)
             facts = inspect(client, props["name"])
         if facts is None:
             return ReadResult("", {})
@@ -131,7 +135,7 @@ class ModelProvider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Remove the model. A server that is gone took it along; a model of the image stays in the image."""
         from components.dynamic import warn
-        from components.models.errors import ServerUnreachable
+        from components.models.errors import ServerUnreachableError
         from components.models.lifecycle import remove
 
         if not _props.get("pull", True):
@@ -139,7 +143,7 @@ class ModelProvider(ResourceProvider):
         try:
             with _client(_props) as client:
                 remove(client, _props["name"])
-        except ServerUnreachable as error:
+        except ServerUnreachableError as error:
             warn(f"{_props['name']} was not removed, its server is gone: {error.cause}")
 
 

@@ -2,6 +2,9 @@
 
 What the stream looks like is read from Ollama 0.17.4 (server/images.go, server/download.go): a line about every 60 ms
 while files download, no line at all while digests are verified, errors as a line under HTTP 200, `success` at the end.
+
+What a pull keeps: a server that lives on saves every byte when a client goes; one that is stopped or killed keeps only
+complete parts (100 MB to 1 GB each, numDownloadParts and min/maxDownloadPartSize), and those only with OLLAMA_NOPRUNE.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ class Pull:
         while True:
             try:
                 return self._attempt(model, insecure, tell)
-            except (errors.PullInterrupted, errors.DigestMismatch, errors.ServerUnreachable) as error:
+            except (errors.PullInterruptedError, errors.DigestMismatchError, errors.ServerUnreachableError) as error:
                 if not self._started:
                     raise
                 gained = self._completed() > best
@@ -72,7 +75,8 @@ class Pull:
                 if failures > len(self._limits.retry_waits_s) or left <= 0:
                     raise self._given_up(model, error) from error
                 wait = min(self._limits.retry_waits_s[failures - 1], left)
-                tell(PullEvent(status=f"interrupted, trying again in {wait:.0f} s ({error.cause})"))
+                reason = error.cause.rpartition(": ")[2]
+                tell(PullEvent(status=f"interrupted ({reason}), trying again in {wait:.0f} s"))
                 time.sleep(wait)
 
     def _attempt(self, model: str, insecure: bool, tell: Tell) -> None:
@@ -159,11 +163,11 @@ class Pull:
         return f"{self._completed() / 1e6:.1f} of {total / 1e6:.1f} MB"
 
     def _given_up(self, model: str, error: errors.OllamaError) -> errors.OllamaError:
-        if isinstance(error, errors.DigestMismatch):
+        if isinstance(error, errors.DigestMismatchError):
             return error
-        if isinstance(error, errors.ServerUnreachable):
-            return errors.PullInterrupted(
+        if isinstance(error, errors.ServerUnreachableError):
+            return errors.PullInterruptedError(
                 f"the Ollama server at {self._base_url} went away during the pull of {model}, {self._amount()} done",
-                "start it again (`docker ps -a`, `docker logs`), then run `pulumi up`: the pull resumes",
+                "start it again (`docker ps -a`, `docker logs`), then run `pulumi up`: complete parts are kept",
             )
-        return errors.PullInterrupted(f"{error.cause} ({self._amount()})", error.mend)
+        return errors.PullInterruptedError(f"{error.cause} ({self._amount()})", error.mend)

@@ -42,9 +42,12 @@ def limits_of(key: str, container: Container, share: Share, facts: HostFacts) ->
     automatic = max(shared, container.memory_reservation or 0)
     memory = automatic if container.memory == "auto" else container.memory
     if memory > facts.memory_mib:
+        # What is `auto` already is too large because of the reservation, or on a machine of less than a GiB.
+        smaller = ("memory_reservation" if container.memory_reservation else "memory", f"{facts.memory_mib // 2}m")
+        field, value = smaller if container.memory == "auto" else ("memory", "auto")
         raise StackError(
             f"{key}.memory is {memory} MiB, but the machine has {facts.memory_mib} MiB.",
-            f"pulumi config set --path '{key}.memory' auto",
+            f"pulumi config set --path '{key}.{field}' {value}",
         )
     cpus = max(1.0, facts.cpus * share.cpus) if container.cpus == "auto" else container.cpus
     if cpus > facts.cpus:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.settings.base import Section
+from components.settings.base import RuleError, Section
 from components.settings.types import GpuId
 
 GpuCount = Annotated[int, Field(ge=1, le=64)]
@@ -27,20 +27,32 @@ class Accelerator(Section):
     )
     nvidia_mode: Literal["cdi", "runtime"] = "cdi"
     visible_devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    hsa_override_gfx_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", examples=["10.3.0"])] | None = None
+    hsa_override_gfx_version: str | None = Field(
+        default=None, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", examples=["10.3.0"], description="a version such as 10.3.0"
+    )
     group_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
     @model_validator(mode="after")
     def _only_what_the_kind_has(self) -> Accelerator:
         if self.kind != "nvidia" and self.gpus != "all":
-            raise ValueError(f"chooses gpus although its kind is {self.kind}; allowed: gpus with kind: nvidia")
+            raise RuleError(
+                f"chooses GPUs although kind is {self.kind}; allowed: with kind: nvidia",
+                field="gpus",
+                mend=("kind", "nvidia"),
+            )
         if isinstance(self.gpus, tuple) and len(set(self.gpus)) != len(self.gpus):
-            raise ValueError("names a GPU twice; allowed: each index or UUID once")
+            raise RuleError("names a GPU twice; allowed: each index or UUID once", field="gpus", mend=("gpus", "all"))
         if self.kind not in ("rocm", "vulkan") and (self.visible_devices or self.group_ids):
-            raise ValueError(
-                f"has visible_devices or group_ids although its kind is {self.kind}; "
-                "allowed: with kind: rocm or vulkan (NVIDIA devices are chosen by gpus alone, or none is left)"
+            field = "visible_devices" if self.visible_devices else "group_ids"
+            raise RuleError(
+                f"is set although kind is {self.kind}; "
+                "allowed: with kind: rocm or vulkan (NVIDIA devices are chosen by gpus alone, or none is left)",
+                field=field,
+                mend=(field, None),
             )
         if self.kind != "rocm" and self.hsa_override_gfx_version:
-            raise ValueError(f"has hsa_override_gfx_version although its kind is {self.kind}; allowed: with kind: rocm")
+            field = "hsa_override_gfx_version"
+            raise RuleError(
+                f"is set although kind is {self.kind}; allowed: with kind: rocm", field=field, mend=(field, None)
+            )
         return self

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from components.settings.base import Section
-from components.settings.types import Duration, Memory
+from components.settings.base import RuleError, Section
+from components.settings.types import MEMORY_ALLOWED, Duration, Memory
 
 
 class LogRotation(Section):
@@ -22,21 +22,23 @@ class LogRotation(Section):
 class HealthCheck(Section):
     """Timings of the container's health check, as Go durations. The command is the service's own."""
 
-    interval: Duration = "10s"
+    interval: Duration = "5s"
     timeout: Duration = "5s"
     start_period: Duration = "1m0s"
-    retries: Annotated[int, Field(ge=1, le=100)] = 5
+    retries: Annotated[int, Field(ge=1, le=100)] = 6
 
 
 class Container(Section):
-    """`memory` and `cpus` are hard limits; `auto` takes a share of the machine (see `components/plan/resources.py`).
+    """`memory` and `cpus` are hard limits; `auto` takes a share of the machine (see `components/plan/limits.py`).
 
     `memory_reservation` is Docker's soft limit. Sizes are MiB once validated and carry a unit in the stack file.
     """
 
-    memory: Literal["auto"] | Memory = Field(default="auto", examples=["4g"])
+    memory: Literal["auto"] | Memory = Field(default="auto", examples=["4g"], description=f"auto, or {MEMORY_ALLOWED}")
     memory_reservation: Memory | None = Field(default=None, examples=["2g"])
-    cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = Field(default="auto", examples=[2])
+    cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=1024)] = Field(
+        default="auto", examples=[2], description="auto, or a number of CPUs above 0 and up to 1024"
+    )
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = "no"
     log: LogRotation = LogRotation()
     health: HealthCheck = HealthCheck()
@@ -44,5 +46,9 @@ class Container(Section):
     @model_validator(mode="after")
     def _limit_covers_reservation(self) -> Container:
         if self.memory_reservation and self.memory != "auto" and self.memory < self.memory_reservation:
-            raise ValueError("has a memory limit below its memory_reservation; allowed: memory >= memory_reservation")
+            raise RuleError(
+                "is a limit below memory_reservation; allowed: auto, or at least the reservation",
+                field="memory",
+                mend=("memory", "auto"),
+            )
         return self

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.settings.base import Section
+from components.settings.base import RuleError, Section
 
 
 class AwsHost(Section):
@@ -48,7 +48,13 @@ class Host(Section):
     @model_validator(mode="after")
     def _one_endpoint(self) -> Host:
         if self.docker_host and self.docker_context:
-            raise ValueError("names the Docker endpoint twice; allowed: docker_host or docker_context, not both")
+            raise RuleError(
+                "names the Docker endpoint twice; allowed: docker_host or docker_context, not both",
+                field="docker_context",
+                mend=("docker_context", None),
+            )
         if self.type != "aws" and self.aws is not None:
-            raise ValueError("has an aws section although its type is not aws; allowed: type: aws with it")
+            raise RuleError(
+                f"is set although type is {self.type}; allowed: with type: aws", field="aws", mend=("aws", None)
+            )
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from components.settings.base import Section
+from components.settings.base import RuleError, Section
 from components.settings.types import DockerName
 
 
@@ -20,5 +20,9 @@ class Network(Section):
     @model_validator(mode="after")
     def _two_networks(self) -> Network:
         if self.private and self.private == self.edge:
-            raise ValueError("gives both networks one name; allowed: two different names")
+            raise RuleError(
+                "is the name of the private network too; allowed: two different names",
+                field="edge",
+                mend=("edge", None),
+            )
         return self

@@ -6,11 +6,12 @@ not settings: inside the container both are fixed, outside it `bind`, `port` and
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from components.settings.base import Section
+from components.settings.base import RuleError, Section
 from components.settings.container import Container
 from components.settings.types import DockerName, Duration, EnvironmentName, KeepAlive, LoopbackAddress, Memory, Port
 
@@ -32,8 +33,12 @@ class OllamaEnvironment(Section):
     gpu_overhead: Memory | None = Field(default=None, examples=["512m"])
     load_timeout: Duration | None = Field(default=None, examples=["5m"])
     sched_spread: bool | None = None
-    llm_library: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", examples=["cuda_v13"])] | None = None
-    origins: tuple[Annotated[str, Field(pattern=r"^[^\s,]+$")], ...] | None = None
+    llm_library: str | None = Field(
+        default=None, pattern=r"^[a-z0-9_]+$", examples=["cuda_v13"], description="a library's name such as cuda_v13"
+    )
+    origins: tuple[Annotated[str, Field(pattern=r"^[^\s,]+$")], ...] | None = Field(
+        default=None, description="a list of origins such as https://example.com"
+    )
     noprune: bool | None = None
     no_cloud: bool | None = None
     debug: Annotated[int, Field(ge=0, le=2)] | None = None
@@ -41,8 +46,10 @@ class OllamaEnvironment(Section):
     @model_validator(mode="after")
     def _quantized_cache_needs_flash_attention(self) -> OllamaEnvironment:
         if self.kv_cache_type in ("q8_0", "q4_0") and self.flash_attention is not True:
-            raise ValueError(
-                "has a quantized kv_cache_type without flash_attention; allowed: flash_attention: true with it"
+            raise RuleError(
+                "is quantized without flash_attention; allowed: f16, or flash_attention: true with it",
+                field="kv_cache_type",
+                mend=("flash_attention", "true"),
             )
         return self
 
@@ -50,6 +57,14 @@ class OllamaEnvironment(Section):
         """The set ones as container environment, `OLLAMA_<NAME>` to text, in a stable order."""
         set_ones = sorted((name, value) for name, value in self if value is not None)
         return {f"OLLAMA_{name.upper()}": _text(name, value) for name, value in set_ones}
+
+
+def _as_text(value: object) -> object:
+    """`pulumi config set --path` turns what looks like a number or a boolean into one; a variable is text again."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+PlainText = Annotated[str, BeforeValidator(_as_text)]
 
 
 def _text(name: str, value: object) -> str:
@@ -93,7 +108,7 @@ class Ollama(Section):
     port: Port = 11434
     preset: Literal["default", "rag", "chat"] = "rag"
     environment: OllamaEnvironment = OllamaEnvironment()
-    extra_environment: dict[EnvironmentName, str] = Field(default_factory=dict)
+    extra_environment: dict[EnvironmentName, PlainText] = Field(default_factory=dict)
     models_from: Literal["pull", "image"] = "pull"
     non_root: bool = False
     volume: DockerName | None = Field(default=None, examples=["ragstack-dev-ollama"])
@@ -110,7 +125,11 @@ class Ollama(Section):
     @model_validator(mode="after")
     def _one_derived_image(self) -> Ollama:
         if self.non_root and self.models_from == "image":
-            raise ValueError("has non_root with models_from: image; allowed: one of the two derived images")
+            raise RuleError(
+                "is set with models_from: image; allowed: one of the two derived images",
+                field="non_root",
+                mend=("non_root", "false"),
+            )
         return self
 
     def variables(self) -> dict[str, str]:

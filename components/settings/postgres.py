@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from components.settings.base import Section
 from components.settings.container import Container
@@ -16,7 +16,7 @@ class DatabaseUser(Section):
 
     name: Identifier = Field(examples=["rag"])
     role: Literal["app", "readonly"] = "app"
-    password: SecretStr | None = Field(default=None, min_length=12)
+    password: SecretStr | None = Field(default=None, min_length=12, description="a text of at least 12 characters")
 
 
 class Tuning(Section):
@@ -32,17 +32,26 @@ class Tuning(Section):
     hnsw_iterative_scan: Literal["off", "strict_order", "relaxed_order"] | None = None
 
 
+def _number(value: object) -> object:
+    """Other numbers may be quoted in a stack file; a version too."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 4 else value
+
+
 class Postgres(Section):
     """One database with the `vector` extension. The administrator's password is generated and stays in the stack."""
 
-    version: Literal[16, 17, 18] = 17
+    version: Annotated[Literal[16, 17, 18], BeforeValidator(_number)] = 17
     database: Identifier = "rag"
-    users: Annotated[tuple[DatabaseUser, ...], Field(min_length=1)] = (DatabaseUser(name="rag"),)
+    users: Annotated[tuple[DatabaseUser, ...], Field(min_length=1, description="a list of at least one user")] = (
+        DatabaseUser(name="rag"),
+    )
     bind: LoopbackAddress = "127.0.0.1"
     port: Port = 5432
-    tuning: Literal["auto"] | Tuning = "auto"
+    tuning: Literal["auto"] | Tuning = Field(default="auto", description="auto, or a section of parameters")
     # 0.8.2 repairs an overflow in parallel HNSW builds, 0.8.4 HNSW vacuum (pgvector's CHANGELOG).
-    extension_min_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", examples=["0.8.4"])] = "0.8.4"
+    extension_min_version: str = Field(
+        default="0.8.4", pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", examples=["0.8.4"], description="a version such as 0.8.4"
+    )
     volume: DockerName | None = Field(default=None, examples=["ragstack-dev-postgres"])
     container: Container = Container()
 

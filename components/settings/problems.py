@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from components.errors import StackError
+from components.settings.base import RuleError
 
 Location = tuple[str | int, ...]
 # Pydantic's error types for bounds, and the entry of their context that holds the bound.
@@ -22,8 +23,6 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "greater_than": ("more than", "gt"),
     "less_than": ("less than", "lt"),
-    "too_short": ("at least", "min_length"),
-    "string_too_short": ("at least", "min_length"),
 }
 
 
@@ -70,12 +69,27 @@ def problems_of(error: ValidationError, model: type[BaseModel], project: str, st
     for line in error.errors(include_url=False, include_context=True, include_input=False):
         location = _as_written(line["loc"], model)
         key = dotted(project, location)
+        refusal = line.get("ctx", {}).get("error")
         if line["type"] == "extra_forbidden":
             found[key] = unknown_key(key, str(location[-1]), _keys_beside(location, model), stack)
-        elif key not in found and not (line["type"] == "too_short" and any(other.startswith(key) for other in found)):
+        elif isinstance(refusal, RuleError):
+            found[f"{key}.{refusal.field}"] = _between_fields(key, refusal, stack)
+        elif key not in found:
             field = _field_at(location, model)
             found[key] = Problem(key=key, wrong=_wording(line, field), mend=_mend(line["type"], key, field, stack))
-    return list(found.values())
+    # A union and a list complain about the whole as well as about the part that is wrong.
+    return [problem for key, problem in found.items() if not any(_is_below(other, key) for other in found)]
+
+
+def _is_below(key: str, whole: str) -> bool:
+    return key.startswith((f"{whole}.", f"{whole}["))
+
+
+def _between_fields(section: str, refusal: RuleError, stack: str) -> Problem:
+    field, value = refusal.mend
+    key = f"{section}.{field}"
+    mend = set_command(stack, key, value) if value is not None else f"pulumi config rm --stack {stack} --path '{key}'"
+    return Problem(key=f"{section}.{refusal.field}", wrong=str(refusal), mend=mend)
 
 
 def unknown_key(key: str, name: str, valid: list[str], stack: str) -> Problem:
@@ -93,11 +107,14 @@ def unknown_key(key: str, name: str, valid: list[str], stack: str) -> Problem:
 def _wording(line: Any, field: FieldInfo | None) -> str:
     context = line.get("ctx", {})
     kind = line["type"]
-    wording = f"is not valid; allowed: {line['msg'].removeprefix('Input should be ')}"
+    # What follows the comma is about the value given ("unable to parse"), not about what is allowed.
+    wording = f"is not valid; allowed: {line['msg'].removeprefix('Input should be ').partition(',')[0]}"
     if kind == "value_error":
         wording = str(context["error"])
     elif kind == "missing":
         wording = "is missing; allowed: it has to be set"
+    elif kind in ("model_type", "dict_type"):
+        wording = "is not a section; allowed: keys below it"
     elif field is not None and field.description:
         wording = f"is not valid; allowed: {field.description}"
     elif kind == "literal_error":
@@ -105,8 +122,8 @@ def _wording(line: Any, field: FieldInfo | None) -> str:
     elif kind in _BOUNDS:
         word, name = _BOUNDS[kind]
         wording = f"is out of range; allowed: {word} {context[name]}"
-    elif kind in ("model_type", "dict_type"):
-        wording = "is not a section; allowed: keys below it"
+    elif kind == "tuple_type":
+        wording = "is not a list; allowed: a list"
     return wording
 
 
@@ -118,9 +135,10 @@ def _mend(kind: str, key: str, field: FieldInfo | None, stack: str) -> str:
         example = field.default
     elif field is not None and get_origin(field.annotation) is typing.Literal:
         example = get_args(field.annotation)[0]
-    if field is None or isinstance(example, BaseModel) or _model_in(field.annotation) is not None:
+    if field is None or _model_in(field.annotation) is not None or get_origin(field.annotation) is dict:
         return f"edit {key} in Pulumi.{stack}.yaml"
-    return set_command(stack, key, example if isinstance(example, str) else json.dumps(example))
+    command = set_command(stack, key, example if isinstance(example, str) else json.dumps(example))
+    return f"{command} --secret" if SecretStr in get_args(field.annotation) else command
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -130,6 +148,13 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if get_origin(annotation) in (typing.Union, types.UnionType, tuple, typing.Annotated):
         return next(filter(None, map(_model_in, get_args(annotation))), None)
     return None
+
+
+def _is_choice(annotation: Any) -> bool:
+    """Whether pydantic puts the name of a branch behind this field's own: a union of more than one type and None."""
+    if get_origin(annotation) not in (typing.Union, types.UnionType):
+        return False
+    return len([branch for branch in get_args(annotation) if branch is not type(None)]) > 1
 
 
 def _field_at(location: Location, model: type[BaseModel] | None) -> FieldInfo | None:
@@ -148,15 +173,18 @@ def _as_written(location: Location, model: type[BaseModel]) -> Location:
     """Pydantic names the branch of a union it tried (`gpus.constrained-int`); a stack file has no such key."""
     written: list[str | int] = []
     current: type[BaseModel] | None = model
+    is_branch = False
     for part in location:
         if isinstance(part, int):
             written.append(part)
         elif current is None:
             break
         else:
-            written.append(part)
-            field = current.model_fields.get(part)
-            current = _model_in(field.annotation) if field else None
+            if not is_branch:
+                written.append(part)
+            field = current.model_fields.get(part) if not is_branch else None
+            current = _model_in(field.annotation) if field else current if is_branch else None
+            is_branch = field is not None and _is_choice(field.annotation)
             if field is not None and get_origin(field.annotation) is dict:
                 break
     return tuple(written)

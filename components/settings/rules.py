@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,7 +29,9 @@ def ports_differ(at: Context) -> Iterator[Problem]:
     ollama, postgres = at.settings.ollama, at.settings.postgres
     if ollama.port == postgres.port and ollama.bind == postgres.bind:
         yield at.problem(
-            "postgres.port", f"is used twice, by ollama.port too; allowed: any port but {ollama.port}", "5432"
+            "postgres.port",
+            f"is used twice, by ollama.port too; allowed: any port but {ollama.port}",
+            "5432" if ollama.port != 5432 else "5433",
         )
 
 
@@ -86,13 +89,13 @@ def rag_has_an_embedding_model(at: Context) -> Iterator[Problem]:
 
 
 def image_fits_postgres_version(at: Context) -> Iterator[Problem]:
-    image = at.settings.images.pgvector
+    tag = re.search(r":[^/@]*pg(\d+)", at.settings.images.pgvector or "")
     version = at.settings.postgres.version
-    if image is not None and "pg" in image.rsplit(":", 1)[-1] and f"pg{version}" not in image:
+    if tag is not None and tag[1] != str(version):
         yield at.problem(
             "postgres.version",
-            f"is {version}, but images.pgvector names another major version; allowed: the version in the image's tag",
-            "<version>",
+            f"is {version}, but images.pgvector is built for {tag[1]}; allowed: the version in the image's tag",
+            tag[1],
         )
 
 

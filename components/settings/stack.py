@@ -29,7 +29,7 @@ class Settings(Section):
     images: Images = Images()
     accelerator: Accelerator = Accelerator()
     ollama: Ollama = Ollama()
-    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+    models: Annotated[tuple[Model, ...], Field(min_length=1, description="a list of at least one model")]
     postgres: Postgres = Postgres()
     network: Network = Network()
 

@@ -12,21 +12,27 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 _DURATION_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_DURATION = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]+)?(?:h|ms|m|s))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
+# A Go duration counts nanoseconds in 63 bits: about 292 years (pkg.go.dev/time#Duration).
+_LONGEST_S = (2**63 - 1) // 10**9
 # Docker reads k, m, g as powers of 1024 and so do we: docs.docker.com/engine/containers/resource_constraints.
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(?:i?b)?", re.IGNORECASE)
+_MEMORY = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)\s*([kmgt])(?:i?b)?", re.IGNORECASE)
 _MEMORY_UNITS_IN_MIB = {"k": 1 / 1024, "m": 1, "g": 1024, "t": 1024 * 1024}
 # The smallest limit Docker accepts: docs.docker.com/engine/containers/resource_constraints.
 SMALLEST_MEMORY_MIB = 6
+MEMORY_ALLOWED = "a number with a unit, such as 512m or 16g (powers of 1024)"
 _IMAGE = re.compile(
-    r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+    r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?",
+    re.ASCII,
 )
-_MODEL = re.compile(r"(?:[A-Za-z0-9][\w.-]*(?::\d+)?/)?(?:[A-Za-z0-9][\w.-]*/)*[A-Za-z0-9][\w.-]*:[A-Za-z0-9][\w.-]*")
+_MODEL = re.compile(
+    r"(?:[A-Za-z0-9][\w.-]*(?::\d+)?/)?(?:[A-Za-z0-9][\w.-]*/)*[A-Za-z0-9][\w.-]*:[A-Za-z0-9][\w.-]*", re.ASCII
+)
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _DOCKER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_GPU_ID = re.compile(r"\d+|GPU-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|MIG-[0-9a-fA-F-]{36}")
+_GPU_ID = re.compile(r"[0-9]+|GPU-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|MIG-[0-9a-fA-F-]{36}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -34,7 +40,10 @@ def duration_seconds(text: str) -> float:
     """Seconds of a Go duration such as `1m30s`; `ValueError` for anything else."""
     if not _DURATION.fullmatch(text):
         raise ValueError("is not a duration; allowed: Go durations such as 500ms, 30s, 5m or 1h30m")
-    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+    seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+    if seconds > _LONGEST_S:
+        raise ValueError("is too long; allowed: Go durations up to 2562047h")
+    return seconds
 
 
 def canonical_duration(text: str) -> str:
@@ -62,11 +71,11 @@ def _keep_alive(text: str) -> str:
 def _memory(value: object) -> object:
     if value == "auto" or not isinstance(value, str):
         if isinstance(value, bool | float):
-            raise ValueError("is not a size; allowed: a number with a unit, such as 512m or 16g")
+            raise ValueError(f"is not a size; allowed: {MEMORY_ALLOWED}")
         return value
     match = _MEMORY.fullmatch(value.strip())
     if match is None:
-        raise ValueError("is not a size; allowed: a number with a unit, such as 512m or 16g (powers of 1024)")
+        raise ValueError(f"is not a size; allowed: {MEMORY_ALLOWED}")
     return round(float(match[1]) * _MEMORY_UNITS_IN_MIB[match[2].lower()])
 
 
@@ -122,10 +131,12 @@ def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=65535, description="a port from 1 to 65535")]
 BindAddress = Annotated[str, AfterValidator(_bind)]
 LoopbackAddress = Annotated[str, AfterValidator(_bind), AfterValidator(_loopback)]
-Duration = Annotated[str, AfterValidator(canonical_duration)]
+Duration = Annotated[
+    str, AfterValidator(canonical_duration), Field(description="a Go duration such as 500ms, 30s, 5m or 1h30m")
+]
 KeepAlive = Annotated[str, BeforeValidator(str), AfterValidator(_keep_alive)]
 # Always MiB once validated; the stack file writes it with a unit.
 Memory = Annotated[int, BeforeValidator(_memory), AfterValidator(_at_least_smallest)]
@@ -143,5 +154,8 @@ EnvironmentName = Annotated[
     str, _matching(_ENVIRONMENT_NAME, "letters, digits and underscores, not starting with a digit")
 ]
 RegistryPrefix = Annotated[
-    str, _matching(re.compile(r"|[a-zA-Z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._-]+)*"), "host[:port][/path] without a scheme")
+    str,
+    _matching(
+        re.compile(r"|[a-zA-Z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._-]+)*", re.ASCII), "host[:port][/path] without a scheme"
+    ),
 ]

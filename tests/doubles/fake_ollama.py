@@ -39,7 +39,7 @@ class FakeModel:
 
 @dataclass
 class FakeOllama:
-    """`models` are on the server, `registry` is what can be pulled, `loaded` is in memory, `calls` is what was asked."""
+    """`models` are on the server, `registry` can be pulled, `loaded` is in memory, `calls` is what was asked."""
 
     models: dict[str, FakeModel] = field(default_factory=dict)
     registry: dict[str, FakeModel] = field(default_factory=dict)

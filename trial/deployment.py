@@ -1,0 +1,203 @@
+"""Decides and takes every step: what the program declares against what the state remembers and what is really there."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import uuid
+from typing import Any
+
+from components.errors import StackError
+from trial.containers import CONTAINER
+from trial.docker_engine import check_provider
+from trial.docker_simple import NETWORK, VOLUME
+from trial.images import REMOTE_IMAGE
+from trial.kinds import Change, Goal, Interrupted, Kind, Step
+from trial.ledger import Ledger, check_protected
+from trial.order import deletion_order, dependents
+from trial.state import Entry
+from trial.values import PROVIDER_KEY, changed_keys, has_unknown, mark_outputs, plain, secret_strings
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What is to become of one resource: its checked inputs with secrets marked, and why in a few words."""
+
+    kind: Kind
+    step: Step
+    goal: Goal
+    inputs: dict[str, Any]
+    change: Change
+    why: str
+    old: Entry | None
+
+
+class Deployment(Ledger):
+    """A pass that follows the program: `register` for each resource it declares, then `remove_undeclared`."""
+
+    def register(self, goal: Goal) -> tuple[str, dict[str, Any]]:
+        """Brings one declared resource about; gives its id ("" while unknown) and its outputs, secrets marked."""
+        with self._lock:
+            if self._stopping.is_set() or self.errors:
+                raise Interrupted
+            if goal.urn in self.declared:
+                raise StackError(
+                    f"The program declares {goal.name} ({goal.type}) twice.", "give one of the two another name"
+                )
+            self.declared.add(goal.urn)
+        self._console.redact.learn(secret_strings(goal.inputs))
+        try:
+            if goal.type.startswith("pulumi:providers:"):
+                return self._register_provider(goal)
+            with self._console.working(f"{'planning' if self.dry_run else 'working on'} {goal.name}", goal.name):
+                return self._register(goal)
+        except Interrupted:
+            raise
+        except BaseException as error:
+            self._fail(goal, error)
+            raise
+
+    def _register_provider(self, goal: Goal) -> tuple[str, dict[str, Any]]:
+        given = plain(goal.inputs)
+        if goal.type == "pulumi:providers:docker":
+            check_provider(given)
+        old = self.state.get(goal.urn)
+        id_ = old.id if old else str(uuid.uuid4())
+        with self._lock:
+            self._providers[goal.urn] = given
+        if not self.dry_run:
+            entry = self._entry(goal, goal.inputs, id_, goal.inputs)
+            self.state.put(dataclasses.replace(entry, digest="provider"))
+        return id_, goal.inputs
+
+    def _register(self, goal: Goal) -> tuple[str, dict[str, Any]]:
+        decision = self._decide(goal)
+        if decision.change is Change.REPLACE and decision.old:
+            check_protected(decision.old, "replaced", decision.why, also=goal.protect)
+        if self.dry_run:
+            return self._planned(decision)
+        began = time.monotonic()
+        id_, outputs = self._take(decision)
+        took = None if decision.change is Change.SAME else time.monotonic() - began
+        self._report(decision.change.value, goal, took, decision.why)
+        return id_, outputs
+
+    def _decide(self, goal: Goal) -> Decision:
+        kind, old = self.kind_of(goal), self.state.get(goal.urn)
+        goal = dataclasses.replace(goal, inputs=_ignoring(goal, old))
+        checked = kind.check(self._step(goal, plain(goal.inputs)), old)
+        if has_unknown(checked) and not self.dry_run:
+            raise StackError(
+                f"{goal.name} depends on a value that the trial runner cannot give (for example a bcrypt hash).",
+                "use another output of that resource, or run with the engine: `pulumi up`",
+            )
+        step = self._step(goal, checked)
+        change, why = self._compare(kind, step, goal, old)
+        return Decision(kind, step, goal, mark_outputs(checked, goal.inputs, []), change, why, old)
+
+    def _compare(self, kind: Kind, step: Step, goal: Goal, old: Entry | None) -> tuple[Change, str]:
+        if old is None:
+            return Change.CREATE, ""
+        if goal.urn in self._displaced:
+            return Change.REPLACE, "uses what is replaced"
+        if has_unknown(step.provider):
+            return Change.CREATE, "its Docker host is not known yet"
+        change, why = kind.diff(step, old)
+        if change in (Change.SAME, Change.UPDATE):
+            forced = sorted(urn.split("::")[-1] for urn in self._replaced & set(goal.replace_with))
+            if forced:
+                return Change.REPLACE, f"together with {', '.join(forced)}"
+        if change is Change.UPDATE:
+            changed = changed_keys(plain(old.inputs), step.inputs)
+            if changed and ("*" in goal.replace_on_changes or set(changed) & set(goal.replace_on_changes)):
+                return Change.REPLACE, ", ".join(changed)
+        return change, why
+
+    def _planned(self, decision: Decision) -> tuple[str, dict[str, Any]]:
+        goal, old, change = decision.goal, decision.old, decision.change
+        if old and change is Change.REPLACE:
+            for user in self._users(old):
+                check_protected(user, "deleted", f"it uses {goal.name}, which is to be replaced")
+            with self._lock:
+                self._replaced.add(goal.urn)
+                self._displaced |= {user.urn for user in self._users(old)}
+        self._report(change.value, goal, None, decision.why)
+        only_started = change is Change.UPDATE and goal.type == CONTAINER
+        if old and (change is Change.SAME or only_started):
+            return old.id, old.outputs
+        return (old.id if old and change is Change.UPDATE else ""), decision.inputs
+
+    def _take(self, decision: Decision) -> tuple[str, dict[str, Any]]:
+        kind, goal, inputs, old = decision.kind, decision.goal, decision.inputs, decision.old
+
+        def record(id_: str, outputs: dict[str, Any]) -> None:
+            self.state.put(self._entry(goal, inputs, id_, mark_outputs(outputs, inputs, goal.secret_outputs)))
+
+        step = dataclasses.replace(decision.step, record=record)
+        if old and decision.change is Change.SAME:
+            # Only the provider's code may differ; a later deletion is to run the new one.
+            code = {PROVIDER_KEY: inputs[PROVIDER_KEY]} if PROVIDER_KEY in inputs else {}
+            id_, outputs = old.id, {**old.outputs, **code}
+        elif old and decision.change is Change.UPDATE:
+            id_, outputs = old.id, kind.update(step, old)
+        elif old and decision.change is Change.REPLACE:
+            id_, outputs = self._replace(kind, step, goal, old)
+        else:
+            id_, outputs = kind.create(step, old)
+        marked = mark_outputs(outputs, inputs, goal.secret_outputs)
+        self._console.redact.learn(secret_strings(marked))
+        self.state.put(dataclasses.replace(self._entry(goal, inputs, id_, marked), digest=step.digest))
+        return id_, marked
+
+    def _replace(self, kind: Kind, step: Step, goal: Goal, old: Entry) -> tuple[str, dict[str, Any]]:
+        with self._lock:
+            self._replaced.add(goal.urn)
+        if not (goal.delete_first or kind.delete_first(step, old)):
+            id_, outputs = kind.create(step, old)
+            superseded = goal.type == REMOTE_IMAGE and plain(old.inputs).get("name") == step.inputs.get("name")
+            if not old.retain and not superseded:
+                self.state.doom(old)
+            return id_, outputs
+        for user in self._users(old):
+            check_protected(user, "deleted", f"it uses {goal.name}, which is being replaced")
+            self._delete(user, f"uses {goal.name}")
+        if not old.retain:
+            kind.delete(self._step_of(old), old)
+        self.state.drop(old.urn)
+        return kind.create(step, old)
+
+    def _users(self, old: Entry) -> list[Entry]:
+        """Containers that must go before this network or volume can."""
+        if old.type not in (NETWORK, VOLUME):
+            return []
+        entries = list(self.state.entries.values())
+        urns = dependents(old.urn, entries)
+        return [entry for entry in deletion_order(entries) if entry.urn in urns and entry.type == CONTAINER]
+
+    def remove_undeclared(self) -> None:
+        """Takes away what the program no longer declares, and what replacements left over.
+
+        Raises StackError before the first deletion when one of them is protected.
+        """
+        gone = [entry for entry in self.state.entries.values() if entry.urn not in self.declared]
+        self.remove(gone)
+        for entry in [] if self.dry_run else deletion_order(self.state.doomed):
+            with self._console.working(f"deleting the old {entry.name}", entry.name):
+                self.kind_of(entry).delete(self._step_of(entry), entry)
+            self.state.undoom(entry)
+
+
+def _ignoring(goal: Goal, old: Entry | None) -> dict[str, Any]:
+    """The inputs with the last run's value wherever the program ignores changes."""
+    if old is None or not goal.ignore_changes:
+        return goal.inputs
+    nested = [path for path in goal.ignore_changes if not path.isidentifier() and path != "*"]
+    if nested:
+        raise StackError(
+            f"{goal.name} ignores changes of {', '.join(nested)}; the trial runner ignores whole properties only.",
+            "name the property alone in ignore_changes, or run with the engine: `pulumi up`",
+        )
+    if "*" in goal.ignore_changes:
+        return old.inputs
+    kept = {key: old.inputs[key] for key in goal.ignore_changes if key in old.inputs}
+    return {**{key: value for key, value in goal.inputs.items() if key not in goal.ignore_changes}, **kept}
