@@ -1,4 +1,4 @@
-"""What actionlint does not see in `.github/workflows`: rights, injections and triggers (zizmor), pins and time (here).
+"""What actionlint does not see in `.github/workflows`: zizmor's security audits, and pins and limits checked here.
 
 `python -m scripts.check_workflows [FILE ...]` prints every problem and ends with 1 when there is one, or no workflow.
 """
@@ -27,7 +27,7 @@ def problems_of(text: str) -> list[str]:
     """What is wrong with the text of one workflow, each with its mend. Raises `yaml.YAMLError` when it is no YAML."""
     # Every scalar stays the text it is: YAML 1.1 would read the key `on` as true.
     workflow = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - BaseLoader makes nothing but text
-    return [*_unpinned(text), *_unbounded(workflow["jobs"])]
+    return [*_unpinned(text), *_unbounded(workflow["jobs"]), *_careless_checkouts(workflow["jobs"])]
 
 
 def _unpinned(text: str) -> Iterator[str]:
@@ -50,6 +50,14 @@ def _unbounded(jobs: dict[str, dict[str, Any]]) -> Iterator[str]:
         # A job that calls a workflow cannot have one; the jobs of that workflow have.
         if "uses" not in job and "timeout-minutes" not in job:
             yield f"job {name}: no timeout-minutes: without it a job may hang for six hours"
+
+
+def _careless_checkouts(jobs: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for name, job in jobs.items():
+        for step in job.get("steps", []):
+            is_checkout = step.get("uses", "").startswith("actions/checkout@")
+            if is_checkout and (step.get("with") or {}).get("persist-credentials") != "false":
+                yield f"job {name}: checkout leaves the token on disk: set persist-credentials: false"
 
 
 def _zizmor(files: list[Path]) -> bool:

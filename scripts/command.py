@@ -33,9 +33,10 @@ def arguments(description: str) -> argparse.ArgumentParser:
 def prepare(stack: str) -> Command:
     """For commands that may create: installs what is missing. Raises `StackError`, before anything is created."""
     own = PROJECT / f"Pulumi.{stack}.yaml"
-    is_local = settings_of(PROJECT, own, stack).host.type == "local"
+    host = settings_of(PROJECT, own, stack).host
+    is_local = host.type == "local"
     if is_local:
-        ensure_engine()
+        ensure_engine(host)
     file = config_file(PROJECT, stack)
     target = Target(project=PROJECT, stack=stack, config_file=file)
     runner = choose_runner(target, is_local=is_local, may_install=True)

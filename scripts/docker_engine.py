@@ -18,12 +18,14 @@ from scripts.say import say
 _START_DEADLINE_S = 60
 
 
-def ensure_engine() -> Endpoint:
-    """The endpoint of an engine that answered. Raises `StackError` when there is none and none may be installed.
+def ensure_engine(host: Host | None = None) -> Endpoint:
+    """The endpoint of an engine that answered: the one that `host` names, else the one at hand.
+
+    Raises `StackError` when there is none and none may be installed.
 
     Installs Debian's or Ubuntu's `docker.io` as root or with passwordless sudo, unless RAGSTACK_INSTALL=no.
     """
-    endpoint = endpoint_of(Host())
+    endpoint = endpoint_of(host or Host())
     try:
         open_client(endpoint).close()
         return endpoint

@@ -20,11 +20,12 @@ def main() -> None:
 
 def variables(outputs: dict[str, Any]) -> dict[str, str]:
     """What a RAG client needs, from a stack's outputs: OLLAMA_HOST is the variable of Ollama's own libraries."""
-    chat = outputs["chat_models"]
+    # Pulumi leaves out an output that is None, as the embedding model of a stack without one.
+    chat = outputs.get("chat_models")
     values = {
         "OLLAMA_HOST": outputs.get("gateway_url") or outputs["ollama_url"],
-        "EMBEDDING_MODEL": outputs["embedding_model"],
-        "EMBEDDING_DIMENSION": outputs["embedding_dimension"],
+        "EMBEDDING_MODEL": outputs.get("embedding_model"),
+        "EMBEDDING_DIMENSION": outputs.get("embedding_dimension"),
         "CHAT_MODEL": chat[0] if chat else None,
         "DATABASE_URL": outputs["database_url"],
         "DATABASE_SCHEMA": outputs["database_schema"],

@@ -41,7 +41,7 @@ def main() -> None:
 
 def answer(outputs: dict[str, Any]) -> list[Hit]:
     """Prints the round trip and returns the hits, best first. Raises `StackError` when a wrong passage is first."""
-    model = outputs["embedding_model"]
+    model = outputs.get("embedding_model")
     if not model:
         raise StackError(
             "The stack has no embedding model, so there is nothing to search by.", "add one to ragstack:models"

@@ -2,8 +2,10 @@
 
 `python -m trial up|preview|refresh|destroy|outputs` from a shell; `trial.run(...)` from code.
 
-Not here: previews of other providers, imports, aliases, transforms, policies, encrypted configuration, shared state.
-Whoever needs one of these runs the engine, which runs the very same program.
+Refused with a message: providers other than docker and random, reading or importing resources, look-up functions,
+encrypted configuration, and every input of a Docker resource that `trial/fields.py` does not list.
+Accepted and without effect: aliases (a renamed resource is a new one) and custom timeouts.
+Not here: policies, transforms, shared state. Whoever needs them runs the engine, which runs the very same program.
 """
 
 from __future__ import annotations

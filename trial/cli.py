@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import pulumi
@@ -53,15 +54,28 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     except (StackError, pulumi.RunError) as error:
         return _fail(error, console, with_traceback=options.debug)
     except Exception as error:  # noqa: BLE001 - a mistake in the program or in this runner: where it happened is what helps
-        return _fail(error, console, with_traceback=True)
+        return _fail_unexpectedly(error, console, Path(options.program).resolve(), whole=options.debug)
 
 
 def _fail(error: Exception, console: Console, with_traceback: bool) -> int:
     if with_traceback:
-        for line in "".join(traceback.format_exception(error)).rstrip().splitlines():
-            console.line(line)
-    console.line(f"error: {error}" if str(error) else f"error: {type(error).__name__}")
+        _print_traceback(traceback.format_exception(error), console)
+    console.line(f"error: {error}")
     return 1
+
+
+def _fail_unexpectedly(error: Exception, console: Console, folder: Path, whole: bool) -> int:
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = next((number for number, frame in enumerate(frames) if frame.filename.startswith(f"{folder}/")), 0)
+    own = [frame for frame in frames[inside:] if "site-packages" not in frame.filename] if inside else frames
+    _print_traceback(traceback.format_exception(error) if whole else traceback.format_list(own), console)
+    console.line(f"error: {type(error).__name__}: {error}")
+    return 1
+
+
+def _print_traceback(parts: list[str], console: Console) -> None:
+    for line in "".join(parts).rstrip().splitlines():
+        console.line(line)
 
 
 def _confirm(options: argparse.Namespace) -> None:

@@ -229,7 +229,7 @@ def _raise_if_stopped(container: Any) -> None:
         raise StackError(
             f"The container {container.name} stopped with exit code {state.get('ExitCode')}{killed}."
             + _last_lines(container),
-            f"mend what its log says (`docker logs {container.name}`), then run the command again",
+            f"correct what its log complains of (`docker logs {container.name}`), then run the command again",
         )
 
 

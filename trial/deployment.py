@@ -16,7 +16,7 @@ from trial.kinds import Change, Goal, Interrupted, Kind, Step
 from trial.ledger import Ledger, check_protected
 from trial.order import deletion_order, dependents
 from trial.state import Entry
-from trial.values import PROVIDER_KEY, changed_keys, has_unknown, mark_outputs, plain, secret_strings
+from trial.values import PROVIDER_KEY, changed_keys, has_unavailable, has_unknown, mark_outputs, plain, secret_strings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Deployment(Ledger):
         kind, old = self.kind_of(goal), self.state.get(goal.urn)
         goal = dataclasses.replace(goal, inputs=_ignoring(goal, old))
         checked = kind.check(self._step(goal, plain(goal.inputs)), old)
-        if has_unknown(checked) and not self.dry_run:
+        if has_unavailable(checked) or (has_unknown(checked) and not self.dry_run):
             raise StackError(
                 f"{goal.name} depends on a value that the trial runner cannot give (for example a bcrypt hash).",
                 "use another output of that resource, or run with the engine: `pulumi up`",

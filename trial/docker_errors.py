@@ -93,9 +93,15 @@ def explain_connection(endpoint: str, error: Exception) -> StackError:
             "add the user to the group: `sudo usermod -aG docker $USER`, then log in again",
         )
     return StackError(
-        f"The Docker engine at {endpoint} does not answer: {_short(text)}",
+        f"The Docker engine at {endpoint} does not answer: {_reason(text)}",
         "start it (`sudo systemctl start docker`, or Docker Desktop), or correct `docker:host` in the stack file",
     )
+
+
+def _reason(text: str) -> str:
+    """The operating system's own words, out of the library's nest of exceptions."""
+    known = ("Connection refused", "No such file or directory", "Name or service not known", "timed out")
+    return next((words for words in known if words.lower() in text.lower()), _short(text))
 
 
 def explain_pull(image: str, text: str) -> StackError:

@@ -111,7 +111,7 @@ class Dynamic:
         except Exception as error:
             raise StackError(
                 f"{step.name}: {method} of its provider failed with {type(error).__name__}: {error}",
-                "mend what the message names, then run the command again; `--debug` prints the traceback",
+                "correct what it names, then run the command again; `--debug` prints the traceback",
             ) from error
 
 

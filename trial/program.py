@@ -21,6 +21,8 @@ from trial.monitor import Engine, Monitor
 
 # A step may block for minutes; the others must not wait for a thread.
 _THREADS = 32
+# Cancelled tasks end at once; this only bounds one that refuses.
+_CANCEL_SECONDS = 1.0
 
 
 @contextmanager
@@ -75,7 +77,10 @@ def _run(project: Project, monitor: Monitor, engine: Engine, dry_run: bool) -> N
         raise
     finally:
         executor.shutdown(wait=not interrupted, cancel_futures=True)
-        for task in asyncio.all_tasks(loop):
+        left = asyncio.all_tasks(loop)
+        for task in left:
             task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_SECONDS))
         asyncio.set_event_loop(None)
         loop.close()

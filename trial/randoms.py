@@ -12,7 +12,7 @@ from typing import Any
 from components.errors import StackError
 from trial.kinds import Change, Step
 from trial.state import Entry
-from trial.values import UNKNOWN, changed_keys, plain
+from trial.values import UNAVAILABLE, changed_keys, plain
 
 # The provider's own set of special characters, used unless `overrideSpecial` is given.
 _SPECIAL = "!@#$%&*()-_=+[]{}<>:?"
@@ -53,8 +53,8 @@ class Random:
     def create(self, step: Step, old: Entry | None) -> tuple[str, dict[str, Any]]:
         if step.type in (PASSWORD, STRING):
             result = password(step.name, step.inputs)
-            # bcrypt needs a library of its own; unknown makes any use of it a clear error instead of an empty hash.
-            hashes = {"bcryptHash": UNKNOWN} if step.type == PASSWORD else {}
+            # bcrypt needs a library of its own; any use of this becomes a clear error.
+            hashes = {"bcryptHash": UNAVAILABLE} if step.type == PASSWORD else {}
             return ("none" if step.type == PASSWORD else result), {**step.inputs, "result": result, **hashes}
         if step.type == BYTES:
             raw = secrets.token_bytes(int(step.inputs["length"]))

@@ -30,7 +30,7 @@ from trial.program import inside, run_program
 from trial.randoms import TYPES as RANDOM_TYPES
 from trial.randoms import Random
 from trial.state import State, locked
-from trial.values import has_unknown, masked, plain, secret_strings
+from trial.values import has_unavailable, has_unknown, masked, plain, secret_strings
 
 BANNER = "trial: a runner for development and live tests, not the Pulumi engine"
 COMMANDS = ("up", "preview", "refresh", "destroy", "outputs")
@@ -125,7 +125,7 @@ class _Session:
         monitor = self._pass(deployment)
         deployment.remove_undeclared()
         state.outputs = monitor.outputs
-        unknown = [key for key, value in state.outputs.items() if has_unknown(value)]
+        unknown = [key for key, value in state.outputs.items() if has_unknown(value) or has_unavailable(value)]
         if unknown:
             raise StackError(
                 f"The outputs {', '.join(unknown)} hold what the trial runner cannot give, such as a bcrypt hash.",
@@ -220,6 +220,8 @@ class _Session:
 
     def _let_steps_end(self) -> None:
         self._stopping.set()
+        if self._console.busy():
+            self._console.line(f"stopping; a step that takes more than {_GRACE_SECONDS:.0f} s to end is abandoned")
         deadline = time.monotonic() + _GRACE_SECONDS
         while self._console.busy() and time.monotonic() < deadline:
             time.sleep(0.05)

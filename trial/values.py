@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import struct_pb2  # type: ignore[import-untyped]
+from google.protobuf import struct_pb2  
 from pulumi.runtime import rpc
 
 from components.errors import StackError
 
 UNKNOWN: str = rpc.UNKNOWN
+# Stands for an output that this runner cannot give; a text, so that it is still found after the program used it in one.
+UNAVAILABLE = "(not available under the trial runner)"
 PROVIDER_KEY = "__provider"
 _SIGNATURE = "4dabf18193072939515e22adb298388d"  # the key that marks a special value on the wire: pulumi.runtime.rpc
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a mark, not a secret
@@ -143,6 +145,11 @@ def has_unknown(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(has_unknown(item) for item in value)
     return bool(value == UNKNOWN)
+
+
+def has_unavailable(value: Any) -> bool:
+    """Whether an output that this runner cannot give went into this value."""
+    return UNAVAILABLE in canonical(value)
 
 
 def mark_outputs(outputs: Mapping[str, Any], inputs: Mapping[str, Any], secret_keys: list[str]) -> dict[str, Any]:

@@ -19,6 +19,14 @@ CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 60_000
 
 
+class NotReadyError(StackError):
+    """The server did not come up in time."""
+
+
+# As with StackError: users read the name of the error alone.
+NotReadyError.__module__ = "builtins"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Server:
     """A server as the deploying machine reaches it, and the superuser that sets it up."""
@@ -90,8 +98,8 @@ def _refused(server: Server, error: psycopg.OperationalError) -> StackError:
     )
 
 
-def _not_ready(server: Server, seconds: float, error: psycopg.OperationalError) -> StackError:
-    return StackError(
+def _not_ready(server: Server, seconds: float, error: psycopg.OperationalError) -> NotReadyError:
+    return NotReadyError(
         f"PostgreSQL at {server.address} was not ready within {seconds:.0f} s: {_last_words(error)}",
         "check that its container runs and what it says (`docker ps -a`, `docker logs`), then run `pulumi up` again",
     )

@@ -59,6 +59,10 @@ class DatabaseArgs:
     ready_timeout_s: float = 60.0
 
 
+# Stands for the server's identity when a refresh could not ask it; no container has this id.
+UNPROVEN = "unproven"
+
+
 class DatabaseProvider(ResourceProvider):
     """Brings a database about, checks it and watches it; never deletes a row."""
 
@@ -99,11 +103,20 @@ class DatabaseProvider(ResourceProvider):
 
     @plain_errors
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """What the server has now, with what is missing; an empty id when the database is gone."""
-        from components.database.sql import inspect
-        from components.dynamic import report
+        """What the server has now, with what is missing; an empty id when the database is gone.
 
-        facts = inspect(_server(props), _layout(props), report, ready_timeout_s=5.0)
+        A server that does not answer is no reason to fail a refresh, which is what brings it back: the database counts
+        as not proven, so that the same update proves it again.
+        """
+        from components.database.connect import NotReadyError
+        from components.database.sql import inspect
+        from components.dynamic import report, warn
+
+        try:
+            facts = inspect(_server(props), _layout(props), report, ready_timeout_s=5.0)
+        except NotReadyError as error:
+            warn(f"the database {props['database']} was not looked at: {error.cause}")
+            return ReadResult(id_, {**props, "server": UNPROVEN})
         if facts is None:
             return ReadResult("", {})
         return ReadResult(id_, _inputs(props) | asdict(facts))

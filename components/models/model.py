@@ -44,7 +44,7 @@ class ModelArgs:
 
     endpoint        URL of the server as the deploying machine reaches it
     name            what clients call the model, tag included; another name is another model (replacement)
-    source          what to pull it by where that differs, as with a mirror (`names.source_name`); default: `name`
+    source          what to pull it by where that differs, as with a mirror; default: `name`
     insecure        the registry of `source` speaks plain HTTP or has a certificate of its own making
     purpose         what it must prove: `chat` loads, `embedding` answers with a vector
     digest          pin: the digest of /api/tags, 64 hex or the first 12 or more, `sha256:` in front or not
@@ -71,6 +71,10 @@ class ModelArgs:
     pull_timeout_s: float = 3600.0
     server: pulumi.Input[str] = ""
     config_path: str | None = None
+
+
+# Stands for the server's identity when a refresh could not ask it; no container has this id.
+UNPROVEN = "unproven"
 
 
 class ModelProvider(ResourceProvider):
@@ -117,12 +121,22 @@ class ModelProvider(ResourceProvider):
 
     @plain_errors
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """What the server has now; an empty id when it no longer has the model."""
+        """What the server has now; an empty id when it no longer has the model.
+
+        A server that does not answer is no reason to fail a refresh, which is what brings it back: the model counts as
+        not proven, so that the same update proves it again.
+        """
+        from components.dynamic import warn
+        from components.models.errors import ServerUnreachableError
         from components.models.lifecycle import inspect
 
-        with _client(props) as client:
-            client.wait_ready(READ_WAIT_S)
-            facts = inspect(client, props["name"])
+        try:
+            with _client(props) as client:
+                client.wait_ready(READ_WAIT_S)
+                facts = inspect(client, props["name"])
+        except ServerUnreachableError as error:
+            warn(f"{props['name']} was not looked at: {error.cause}")
+            return ReadResult(id_, {**props, "server": UNPROVEN})
         if facts is None:
             return ReadResult("", {})
         found = asdict(facts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from components.errors import StackError
 
@@ -80,18 +80,6 @@ def normalise(name: str) -> str:
 def same_model(one: str, other: str) -> bool:
     """Whether two names mean the same model to Ollama. Raises StackError as `parse` does."""
     return parse(one).key == parse(other).key
-
-
-def source_name(name: str, registry: str | None) -> str:
-    """The name to pull `name` by: from the mirror `registry` (host[:port]) unless the name says a host itself.
-
-    Raises StackError as `parse` does.
-    """
-    reference = parse(name)
-    if registry and reference.host.lower() == DEFAULT_HOST:
-        reference = replace(reference, host=registry)
-        parse(reference.short)
-    return reference.short
 
 
 def kept_aside_name(name: str) -> str:

@@ -121,6 +121,8 @@ class OllamaServer(pulumi.ComponentResource):
 def environment(settings: Settings, devices: Devices) -> dict[str, str]:
     """The server's environment. Its own client must not go through a proxy to reach it, or every health check fails."""
     return {
+        # A restarted server would otherwise delete what an interrupted pull has already downloaded.
+        "OLLAMA_NOPRUNE": "1",
         "NO_PROXY": "localhost,127.0.0.1,::1",
         "no_proxy": "localhost,127.0.0.1,::1",
         **settings.ollama.variables(),

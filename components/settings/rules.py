@@ -44,7 +44,9 @@ def volumes_differ(at: Context) -> Iterator[Problem]:
 
 
 def apple_is_at_hand(at: Context) -> Iterator[Problem]:
-    if at.settings.accelerator.kind == "apple" and at.settings.host.type != "local":
+    host = at.settings.host
+    is_remote = host.type != "local" or (host.docker_host or "").startswith("ssh://")
+    if at.settings.accelerator.kind == "apple" and is_remote:
         yield at.problem(
             "accelerator.kind",
             "is apple on a remote host; allowed there: cpu, nvidia, rocm, vulkan (apple means Ollama runs natively on "

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(yaml.safe_dump(settings, sort_keys=False), end="")
             case "tool":
                 tool = catalogue.TOOLS[options.name]
-                # Progress goes to the error stream, so that the path is all a caller captures.
+                # Progress goes to the error stream, so the path is all that a caller captures.
                 print(go_tools.build_go_tool(tool.package, tool.version))
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,6 +22,7 @@ LABEL = "ragstack.stand-in"
 KEY_LABEL = "ragstack.stand-in.key"
 """On what is rebuilt when its inputs change; its value is their key."""
 
+CONNECT_TIMEOUT_S = 10
 BUILD_TIMEOUT_S = 900
 """Longest silence of the engine that is waited for: compressing and pushing one large layer says nothing meanwhile."""
 
@@ -33,13 +34,14 @@ def connect() -> docker.DockerClient:
         StackError: none answers, or it runs containers for another platform than linux/amd64.
     """
     try:
-        client = docker.from_env(timeout=BUILD_TIMEOUT_S)
+        client = docker.from_env(timeout=CONNECT_TIMEOUT_S)
         version = client.version()
     except DockerException as error:
         raise StackError(
             f"no Docker engine answers at {os.environ.get('DOCKER_HOST', 'unix:///var/run/docker.sock')}: {error}",
             "start it (`systemctl start docker`, or `dockerd &`), or name another with DOCKER_HOST",
         ) from error
+    client.api.timeout = BUILD_TIMEOUT_S
     if (version["Os"], version["Arch"]) != ("linux", "amd64"):
         raise StackError(
             f"the Docker engine runs {version['Os']}/{version['Arch']}; stand-ins are built for linux/amd64 only",

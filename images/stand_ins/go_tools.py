@@ -73,7 +73,11 @@ def build_go_tool(module: str, version: str) -> Path:
     """
     tool = GoTool(package=module, version=version)
     binary = _path_of(tool)
-    return binary if binary.exists() else ensure(engine.connect(), tool)
+    if binary.exists():
+        return binary
+    client = engine.connect()
+    with cache.exclusive():
+        return ensure(client, tool)
 
 
 def ensure(client: docker.DockerClient, tool: GoTool) -> Path:

@@ -33,7 +33,9 @@ def up() -> None:
 
 def down(*, volumes: bool) -> None:
     """Removes the registry's container, with `volumes` its data too; the cache stays."""
-    removed = registry.remove(engine.connect(), volumes=volumes)
+    client = engine.connect()
+    with cache.exclusive():
+        removed = registry.remove(client, volumes=volumes)
     print(f"Removed {', '.join(removed)}" if removed else "Nothing to remove")
 
 

@@ -29,7 +29,7 @@ def stack(make_stack: Callable[..., LiveStack]) -> LiveStack:
 
 @pytest.fixture
 def settings(stack: LiveStack) -> Iterator[dict[str, Any]]:
-    """The stack's sections; what a test changes is taken back and applied, so that the next one finds the same stack."""
+    """The stack's sections; what a test changes is taken back and applied, so that the next finds the same stack."""
     before = copy.deepcopy(stack.config)
     yield stack.config
     if stack.config != before:

@@ -7,18 +7,25 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dill
+import grpc
 import pulumi
 import pytest
+from google.protobuf.json_format import MessageToDict, ParseDict  # type: ignore[import-untyped]
+from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped]
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime import rpc
+from pulumi.runtime.proto import provider_pb2
+from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
 
 from components import dynamic
 from components.database.resource import DatabaseProvider
 from components.errors import StackError
-from components.models import errors, lifecycle
+from components.models import errors, lifecycle, model
+from components.models.api import OllamaClient
 from components.models.model import Model, ModelArgs, ModelProvider
 from components.models.names import kept_aside_name
 from tests.doubles import fake_ollama as double
@@ -113,7 +120,7 @@ def test_a_model_that_is_not_the_pinned_one_is_not_left_behind(
     ollama: FakeOllama, provider: ModelProvider, source: str
 ) -> None:
     wanted = inputs(ollama, source=source, digest="0" * 64, config_path="ragstack:models[0]")
-    with pytest.raises(errors.DigestMismatch) as caught:
+    with pytest.raises(errors.DigestMismatchError) as caught:
         provider.create(wanted)
     assert "0" * 64 in caught.value.cause
     assert MINILM.digest in caught.value.cause
@@ -125,7 +132,7 @@ def test_a_model_that_is_not_the_pinned_one_is_not_left_behind(
 def test_the_version_before_survives_a_mismatch(ollama: FakeOllama, provider: ModelProvider, source: str) -> None:
     ollama.models[NAME] = MINILM
     ollama.registry |= {NAME: NEWER, MIRRORED: NEWER}
-    with pytest.raises(errors.DigestMismatch):
+    with pytest.raises(errors.DigestMismatchError):
         provider.create(inputs(ollama, source=source, digest="0" * 12))
     assert ollama.models == {NAME: MINILM}
 
@@ -144,7 +151,7 @@ def test_a_changed_pin_brings_the_pinned_version(ollama: FakeOllama, provider: M
 def test_a_failed_pull_leaves_the_version_before(ollama: FakeOllama, provider: ModelProvider) -> None:
     ollama.models[NAME] = MINILM
     ollama.fail("/api/pull", double.error_line("no space left on device"))
-    with pytest.raises(errors.DiskFull):
+    with pytest.raises(errors.DiskFullError):
         provider.create(inputs(ollama, digest=NEWER.digest))
     assert ollama.models[NAME] == MINILM
     ollama.registry[NAME] = NEWER
@@ -153,11 +160,11 @@ def test_a_failed_pull_leaves_the_version_before(ollama: FakeOllama, provider: M
 
 
 def test_an_image_without_its_baked_model_is_told_as_such(ollama: FakeOllama, provider: ModelProvider) -> None:
-    with pytest.raises(errors.ModelMissing, match="nothing is pulled") as caught:
+    with pytest.raises(errors.ModelMissingError, match="nothing is pulled") as caught:
         provider.create(inputs(ollama, pull=False))
     assert "build the image" in caught.value.mend
     ollama.models[NAME] = MINILM
-    with pytest.raises(errors.DigestMismatch, match="the image has " + MINILM.digest):
+    with pytest.raises(errors.DigestMismatchError, match="the image has " + MINILM.digest):
         provider.create(inputs(ollama, pull=False, digest="0" * 12))
     assert created(provider, inputs(ollama, pull=False))["digest_found"] == MINILM.digest
     assert ollama.asked("/api/pull") == []
@@ -167,7 +174,7 @@ def test_an_image_without_its_baked_model_is_told_as_such(ollama: FakeOllama, pr
 def test_a_model_that_cannot_do_what_it_is_declared_for_is_refused(
     ollama: FakeOllama, provider: ModelProvider, name: str, purpose: str
 ) -> None:
-    with pytest.raises(errors.RequestRefused, match=f"declared for {purpose}, but can only do") as caught:
+    with pytest.raises(errors.RequestRefusedError, match=f"declared for {purpose}, but can only do") as caught:
         provider.create(inputs(ollama, name=name, source=name, purpose=purpose))
     assert "purpose" in caught.value.mend
 
@@ -175,7 +182,7 @@ def test_a_model_that_cannot_do_what_it_is_declared_for_is_refused(
 @pytest.mark.parametrize("vector", [(), (0.0, 0.0), (float("nan"), 1.0)])
 def test_a_vector_that_is_none_is_refused(ollama: FakeOllama, provider: ModelProvider, vector: tuple[float]) -> None:
     ollama.registry[NAME] = FakeModel(content="broken", vector=vector)
-    with pytest.raises(errors.BadAnswer, match="answers with a vector"):
+    with pytest.raises(errors.BadAnswerError, match="answers with a vector"):
         provider.create(inputs(ollama))
 
 
@@ -266,13 +273,17 @@ def test_a_model_exchanged_behind_our_back_shows_in_the_next_diff(ollama: FakeOl
     assert ollama.models == {NAME: MINILM}
 
 
-def test_reading_from_a_server_that_is_down_is_an_error_not_a_deletion(
+def test_reading_from_a_server_that_is_down_is_no_deletion_and_has_the_model_proven_again(
     ollama: FakeOllama, provider: ModelProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(model, "READ_WAIT_S", 0.1)
     state = created(provider, inputs(ollama))
     ollama.stop()
-    with pytest.raises(errors.ServerUnreachable):
-        provider.read(NAME, state)
+    seen = provider.read(NAME, state)
+    assert seen.id == NAME
+    assert seen.outs == {**state, "server": model.UNPROVEN}
+    assert provider.diff(NAME, seen.outs, inputs(ollama)).changes
+    assert not provider.diff(NAME, seen.outs, inputs(ollama)).replaces
 
 
 def test_deleting_removes_the_model_and_what_was_kept_aside(ollama: FakeOllama, provider: ModelProvider) -> None:
@@ -302,7 +313,7 @@ def test_progress_is_told_while_a_pull_takes_its_time(ollama: FakeOllama, monkey
     said: list[str] = []
     monkeypatch.setattr(lifecycle, "ticking", lambda tick: dynamic.ticking(tick, every=0.05))
     ollama.fail("/api/pull", double.stuck_for(0.5, MINILM), double.Handler.on_pull)
-    with lifecycle.OllamaClient(ollama.url) as client:
+    with OllamaClient(ollama.url) as client:
         lifecycle.ensure(client, lifecycle.Wanted(name=NAME, source=NAME, purpose="embedding"), said.append)
     assert any("0 % of 46.0 MB, 0.0 MB/s" in line for line in said)
     assert said[-1].startswith(f"pulled {NAME}: 46.0 MB, digest {MINILM.digest[:12]}")
@@ -324,25 +335,68 @@ def test_the_provider_is_pickled_by_reference_and_the_same_every_time(kind: type
     assert isinstance(dill.loads(pickled), kind)
 
 
-def test_an_error_leaves_the_plugin_process_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = (
-        "import sys, traceback; sys.modules['__main__'].__spec__ = type('S', (), {'name': 'pulumi.dynamic.__main__'})\n"
-        "from components.models.model import ModelProvider\n"
-        "for props in ({'endpoint': 'http://127.0.0.1:1', 'name': 'x:1'}, {}):\n"
-        "    try: ModelProvider().read('x:1', props)\n"
-        "    except Exception: print(traceback.format_exc(), end='|')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    ours, bug = done.stdout.split("|")[:2]
-    assert ours.startswith(
-        "ServerUnreachable: no Ollama server answers at http://127.0.0.1:1: connection refused\n  mend:"
-    )
-    assert "Traceback" in bug, "an error of our own making keeps its traceback"
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[tuple[ResourceProviderStub, Path]]:
+    """Pulumi's own plugin process for dynamic providers, as the engine starts it, and what it writes to stderr."""
+    told = tmp_path / "stderr"
+    command = [sys.executable, "-u", "-m", "pulumi.dynamic"]
+    with (
+        told.open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
+        assert process.stdout is not None
+        with grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}") as channel:
+            stub = ResourceProviderStub(channel)
+            stub.Configure(provider_pb2.ConfigureRequest(args=Struct()))
+            yield stub, told
+        process.kill()
 
 
-def test_tracebacks_outside_the_plugin_process_are_left_alone(provider: ModelProvider) -> None:
+def struct(props: dict[str, Any], kind: type[Any] = ModelProvider) -> Struct:
+    return ParseDict(props | {"__provider": serialize_provider(kind())}, Struct())
+
+
+def test_the_real_plugin_process_goes_through_a_models_life(
+    ollama: FakeOllama, plugin: tuple[ResourceProviderStub, Path]
+) -> None:
+    stub, told = plugin
+    news = struct(inputs(ollama, digest=MINILM.digest))
+    made = stub.Create(provider_pb2.CreateRequest(urn="urn:x", properties=news))
+    assert (made.id, MessageToDict(made.properties)["embedding_dimension"]) == (NAME, 4)
+    assert f"info: pulled {NAME}" in told.read_text()
+
+    def diff(new: Struct) -> Any:
+        return stub.Diff(provider_pb2.DiffRequest(id=NAME, olds=made.properties, news=new))
+
+    assert diff(news).changes == provider_pb2.DiffResponse.DIFF_NONE
+    unknown = diff(struct(inputs(ollama, digest=MINILM.digest, server=rpc.UNKNOWN, endpoint=rpc.UNKNOWN)))
+    assert (unknown.changes, list(unknown.replaces)) == (provider_pb2.DiffResponse.DIFF_SOME, [])
+
+    read = provider_pb2.ReadRequest(id=NAME, properties=made.properties)
+    assert stub.Read(read).properties == made.properties
+    stub.Delete(provider_pb2.DeleteRequest(id=NAME, properties=made.properties))
+    assert ollama.models == {}
+    assert stub.Read(read).id == ""
+
+
+def test_an_error_leaves_the_plugin_process_without_a_traceback(
+    ollama: FakeOllama, plugin: tuple[ResourceProviderStub, Path]
+) -> None:
+    stub, _ = plugin
+    with pytest.raises(grpc.RpcError) as ours:
+        stub.Create(provider_pb2.CreateRequest(urn="urn:x", properties=struct(inputs(ollama, digest="0" * 64))))
+    assert ours.value.details().startswith(f"DigestMismatchError: {NAME} is pinned to digest 000")
+    assert "\n  mend: to accept it" in ours.value.details()
+    with pytest.raises(grpc.RpcError) as bug:
+        stub.Create(provider_pb2.CreateRequest(urn="urn:x", properties=struct({})))
+    assert "Traceback" in bug.value.details(), "an error of our own making keeps its traceback"
+
+
+def test_tracebacks_outside_the_plugin_process_are_left_alone(
+    provider: ModelProvider,
+) -> None:
     with pytest.raises(StackError):
-        provider.read("x:1", {"endpoint": "http://127.0.0.1:1", "name": "x:1"})
+        provider.check({}, {"name": "a b", "source": "a b"})
     assert not hasattr(sys, "tracebacklimit")
     try:
         raise ValueError("still with a traceback")
@@ -360,7 +414,7 @@ class Recorder(pulumi.runtime.Mocks):
         self.declared.append(args)
         return f"{args.name}-id", args.inputs
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[Any, Any]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         raise AssertionError(f"unexpected call {args.token}")
 
 

@@ -65,13 +65,13 @@ def test_deleting_a_model_that_is_not_there_succeeds(client: OllamaClient) -> No
 
 
 def test_a_model_the_server_lacks_is_named(client: OllamaClient) -> None:
-    with pytest.raises(errors.ModelMissing, match="does not have gone:1"):
+    with pytest.raises(errors.ModelMissingError, match="does not have gone:1"):
         client.embed("gone:1", ["x"])
 
 
 def test_a_closed_port_is_unreachable_with_address_and_mend(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.stop()
-    with pytest.raises(errors.ServerUnreachable, match="127.0.0.1.*connection refused") as caught:
+    with pytest.raises(errors.ServerUnreachableError, match=r"127\.0\.0\.1.*connection refused") as caught:
         client.version()
     assert "docker ps" in caught.value.mend
 
@@ -79,7 +79,7 @@ def test_a_closed_port_is_unreachable_with_address_and_mend(ollama: FakeOllama, 
 def test_a_server_that_accepts_and_says_nothing_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = OllamaClient(f"http://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=1, read_timeout=0.2)
-        with pytest.raises(errors.ServerUnreachable, match="no answer in time"):
+        with pytest.raises(errors.ServerUnreachableError, match="no answer in time"):
             client.version()
 
 
@@ -98,20 +98,20 @@ def test_an_answer_that_is_not_ollamas_is_told_as_such(
     ollama: FakeOllama, client: OllamaClient, fault: double.Fault
 ) -> None:
     ollama.fail("/api/tags", fault)
-    with pytest.raises(errors.BadAnswer, match="does not answer as Ollama does"):
+    with pytest.raises(errors.BadAnswerError, match="does not answer as Ollama does"):
         client.tags()
 
 
 def test_an_error_status_carries_the_servers_words(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.fail("/api/embed", double.refuses(500, "model requires more system memory (9.1 GiB) than is available"))
-    with pytest.raises(errors.RequestRefused, match="9.1 GiB") as caught:
+    with pytest.raises(errors.RequestRefusedError, match=r"9\.1 GiB") as caught:
         client.embed(NAME, ["x"])
     assert "more memory" in caught.value.mend
 
 
 def test_fewer_vectors_than_inputs_are_refused(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.fail("/api/embed", double.says(b'{"embeddings": []}', "application/json"))
-    with pytest.raises(errors.BadAnswer, match="0 vectors for 1 inputs"):
+    with pytest.raises(errors.BadAnswerError, match="0 vectors for 1 inputs"):
         client.embed(NAME, ["x"])
 
 
@@ -123,7 +123,7 @@ def test_a_proxy_of_the_environment_is_not_used_for_loopback(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     assert client.version() == "0.17.4"
-    with pytest.raises(errors.ServerUnreachable):
+    with pytest.raises(errors.ServerUnreachableError):
         OllamaClient("http://ollama.invalid:11434", connect_timeout=1).version()
 
 
@@ -134,7 +134,7 @@ def test_waiting_ends_when_the_server_comes_up(ollama: FakeOllama, client: Ollam
 
 def test_waiting_ends_at_its_deadline(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.stop()
-    with pytest.raises(errors.ServerUnreachable):
+    with pytest.raises(errors.ServerUnreachableError):
         client.wait_ready(0.2)
 
 
@@ -148,22 +148,22 @@ def test_a_pull_tells_every_line_and_ends_with_success(ollama: FakeOllama, clien
 
 
 REASONS = [
-    ("pull model manifest: file does not exist", errors.ModelUnknown, "check the name and the tag"),
+    ("pull model manifest: file does not exist", errors.ModelUnknownError, "check the name and the tag"),
     (
-        'pull model manifest: Get "https://r.invalid/v2/library/x/manifests/1": dial tcp: lookup r.invalid: no such host',
-        errors.RegistryUnreachable,
+        'pull model manifest: Get "https://r.invalid/v2/x/manifests/1": dial tcp: lookup r.invalid: no such host',
+        errors.RegistryUnreachableError,
         "reach the registry",
     ),
     (
         'pull model manifest: Get "https://m:5055/v2/": http: server gave HTTP response to HTTPS client',
-        errors.RegistryUnreachable,
+        errors.RegistryUnreachableError,
         "insecure",
     ),
-    ("open /root/.ollama/models/blobs/sha256-1-partial: no space left on device", errors.DiskFull, "more room"),
-    ("unauthorized: access denied", errors.PullFailed, "credentials"),
-    ("pull model manifest: 412: requires a newer version of Ollama", errors.PullFailed, "raise the version"),
-    ("http: no Location header in response", errors.RegistryUnreachable, "redirects"),
-    ("something nobody has seen before", errors.PullFailed, "docker logs"),
+    ("open /root/.ollama/models/blobs/sha256-1-partial: no space left on device", errors.DiskFullError, "more room"),
+    ("unauthorized: access denied", errors.PullFailedError, "credentials"),
+    ("pull model manifest: 412: requires a newer version of Ollama", errors.PullFailedError, "raise the version"),
+    ("http: no Location header in response", errors.RegistryUnreachableError, "redirects"),
+    ("something nobody has seen before", errors.PullFailedError, "docker logs"),
 ]
 
 
@@ -199,9 +199,18 @@ def test_an_interrupted_pull_is_taken_up_again(ollama: FakeOllama, client: Ollam
     assert seen[-1].status == "success"
 
 
+def test_a_download_that_gains_no_byte_is_broken_off_before_the_server_does(
+    ollama: FakeOllama, client: OllamaClient
+) -> None:
+    seen: list[PullEvent] = []
+    ollama.fail("/api/pull", double.stuck_for(2.0, MINILM))
+    client.pull(NAME, on_progress=seen.append, limits=QUICK)
+    assert any("no byte came in" in event.status for event in seen)
+
+
 def test_a_pull_that_gains_nothing_gives_up_and_says_how_to_go_on(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.fail("/api/pull", *[double.cut_at(0.5, MINILM)] * 3)
-    with pytest.raises(errors.PullInterrupted, match=r"23\.0 of 46\.0 MB") as caught:
+    with pytest.raises(errors.PullInterruptedError, match=r"23\.0 of 46\.0 MB") as caught:
         client.pull(NAME, limits=QUICK)
     assert "resumes" in caught.value.mend
     assert len(ollama.asked("/api/pull")) == 3
@@ -219,7 +228,7 @@ def test_a_server_that_dies_in_the_middle_is_told_as_interruption(ollama: FakeOl
         double.cut_at(0.25, MINILM)(handler)
 
     ollama.fail("/api/pull", die, double.refuses(500, "shutting down: connection reset by peer"))
-    with pytest.raises(errors.PullInterrupted) as caught:
+    with pytest.raises(errors.PullInterruptedError) as caught:
         client.pull(NAME, limits=PullLimits(retry_waits_s=(0.3, 0.1)))
     assert "went away during the pull" in caught.value.cause
     assert "11.5 of 46.0 MB" in caught.value.cause
@@ -227,20 +236,20 @@ def test_a_server_that_dies_in_the_middle_is_told_as_interruption(ollama: FakeOl
 
 def test_a_pull_stops_at_its_deadline(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.fail("/api/pull", *[double.stuck_for(5.0, MINILM)] * 2)
-    with pytest.raises(errors.PullInterrupted, match="not done within 0 s"):
+    with pytest.raises(errors.PullInterruptedError, match="not done within 0 s"):
         client.pull(NAME, limits=PullLimits(total_s=0.4, stall_s=10, retry_waits_s=(0.01,)))
 
 
 def test_a_pull_from_what_is_not_ollama_is_told_as_such(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.fail("/api/pull", double.says(b"<html>"), double.says(b"{}\n"), double.says(b"nginx", status=502))
     for _ in range(3):
-        with pytest.raises(errors.BadAnswer, match="does not answer as Ollama does"):
+        with pytest.raises(errors.BadAnswerError, match="does not answer as Ollama does"):
             client.pull(NAME, limits=QUICK)
 
 
 def test_a_pull_from_nowhere_fails_without_retrying(ollama: FakeOllama, client: OllamaClient) -> None:
     ollama.stop()
-    with pytest.raises(errors.ServerUnreachable):
+    with pytest.raises(errors.ServerUnreachableError):
         client.pull(NAME, limits=PullLimits(retry_waits_s=(60.0,)))
 
 
@@ -276,13 +285,6 @@ def test_a_name_is_normalised_to_what_the_server_lists(name: str, short: str) ->
 def test_what_is_no_name_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(StackError, match="is no model name"):
         names.parse(name)
-
-
-def test_a_mirror_replaces_the_default_registry_only() -> None:
-    assert names.source_name("all-minilm:22m", "mirror:5055") == "mirror:5055/library/all-minilm:22m"
-    assert names.source_name("someone/x:1", "mirror:5055") == "mirror:5055/someone/x:1"
-    assert names.source_name("hf.co/someone/x:Q4_K_M", "mirror:5055") == "hf.co/someone/x:Q4_K_M"
-    assert names.source_name("all-minilm:22m", None) == "all-minilm:22m"
 
 
 PART = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True)

@@ -76,6 +76,10 @@ class Program:
         raw: dict[str, Any] = json.loads(self.state_file.read_text())
         return raw
 
+    def state_names(self) -> list[str]:
+        """The names of all resources made so far."""
+        return [item["name"] for item in self.state()["resources"]] if self.state_file.exists() else []
+
     def password(self) -> str:
         """The generated password, in the clear, as the state file keeps it."""
         entries = {item["name"]: item for item in self.state()["resources"]}

@@ -61,7 +61,7 @@ def test_containers_get_what_was_declared(program: Program, engine: docker.Docke
     assert found["Config"]["Healthcheck"]["Interval"] == 1_000_000_000
     assert len(found["NetworkSettings"]["Networks"]) == 2
     mode = engine.containers.get(program.web).exec_run(["/bin/busybox", "stat", "-c", "%a", "/run/secrets/password"])
-    assert bytes(mode.output).strip() == b"400"
+    assert mode.output == b"400\n"
 
 
 def test_a_change_replaces_only_what_it_concerns(program: Program, engine: docker.DockerClient) -> None:
@@ -138,7 +138,7 @@ def test_a_retained_volume_survives_and_is_adopted_with_its_data(program: Progra
     assert engine.volumes.get(f"{program.prefix}-data")
     program.up(switches="retain")
     found = engine.containers.get(program.web).exec_run(["/bin/busybox", "ls", "/data"])
-    assert bytes(found.output).strip() == b"kept"
+    assert found.output == b"kept\n"
 
 
 def test_deleted_with_spares_the_provider_the_call(program: Program) -> None:
@@ -302,3 +302,56 @@ def test_first_line_says_what_it_is(program: Program) -> None:
     out, _ = process.communicate(timeout=60)
     assert isinstance(process, subprocess.Popen)
     assert out.splitlines()[0] == "trial: a runner for development and live tests, not the Pulumi engine"
+
+
+def test_a_provider_that_fails_is_one_message_without_its_secret(program: Program) -> None:
+    main = program.folder / "__main__.py"
+    main.write_text(main.read_text().replace('config.get("note") or config.require("greeting")', "password.result"))
+    folder = program.notes
+    program.notes = folder / "missing"
+    result = program.run("up")
+    assert result.code == 1
+    assert "note" in result.text
+    assert "FileNotFoundError" in result.text
+    assert "Traceback" not in result.text
+    assert program.password() not in result.text
+    program.notes = folder
+    assert program.up().ops()["note"] == "create"
+    assert program.password() in (folder / "note").read_text()
+
+
+def test_a_provider_that_prints_its_secret_prints_a_mark(program: Program) -> None:
+    notes = program.folder / "notes.py"
+    notes.write_text(notes.read_text().replace('pulumi.log.info(f"writing', 'print(props); pulumi.log.info(f"writing'))
+    main = program.folder / "__main__.py"
+    main.write_text(main.read_text().replace('config.get("note") or config.require("greeting")', "password.result"))
+    result = program.up()
+    assert "'text': '[secret]" in result.text
+    assert program.password() not in result.text
+
+
+def test_a_bcrypt_hash_is_refused_where_it_is_used(program: Program) -> None:
+    main = program.folder / "__main__.py"
+    main.write_text(main.read_text().replace("content=password.result", "content=password.bcrypt_hash"))
+    result = program.run("up")
+    assert result.code == 1
+    assert "bcrypt" in result.text
+
+
+def test_ctrl_c_does_not_wait_for_a_provider_that_cannot_stop(program: Program) -> None:
+    notes = program.folder / "notes.py"
+    notes.write_text(
+        notes.read_text().replace('pulumi.log.info(f"writing', 'import time; time.sleep(60); pulumi.log.info(f"')
+    )
+    process = program.start("up")
+    deadline = time.monotonic() + 60
+    while "web-container" not in program.state_names() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert "abandoned" in out
+    assert err == ""
