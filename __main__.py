@@ -5,12 +5,14 @@ from __future__ import annotations
 import pulumi
 
 from components import settings
+from components.cancellation import end_quietly_when_cancelled
 from components.database.rag_database import RagDatabase, RagDatabaseArgs
 from components.hosts import connect
 from components.models.models import Models, ModelsArgs
 from components.plan import make_plan
 from components.services import Networks, OllamaArgs, OllamaServer, Pgvector, PgvectorArgs
 
+end_quietly_when_cancelled()
 stack = settings.load()
 host = connect(stack)
 plan = make_plan(stack, host.facts, project=pulumi.get_project(), stack=pulumi.get_stack())

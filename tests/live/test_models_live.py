@@ -72,7 +72,7 @@ def create(provider: ModelProvider, props: dict[str, Any]) -> dict[str, Any]:
 
 
 def pulls(container: Container) -> int:
-    return container.logs().decode().count('"/api/pull"')
+    return int(container.logs().decode().count('"/api/pull"'))
 
 
 def names(url: str) -> set[str]:

@@ -14,6 +14,7 @@ LAYERS: dict[str, set[str]] = {
     "settings": {"errors"},
     "plan": {"settings", "errors"},
     "dynamic": {"errors"},
+    "cancellation": set(),
     "hosts": {"settings", "plan", "errors"},
     "services": {"settings", "plan", "errors"},
     "models": {"settings", "plan", "errors", "dynamic"},

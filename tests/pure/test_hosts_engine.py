@@ -83,6 +83,7 @@ def test_the_context_of_the_environment_wins_over_the_current_one(
     assert endpoint_of(Host()).address == "tcp://10.0.0.7:2375"
     monkeypatch.setenv("DOCKER_CONTEXT", "default")
     assert endpoint_of(Host()).address == DEFAULT
+    assert endpoint_of(Host(docker_context="default")) == Endpoint(address=DEFAULT)
 
 
 def test_a_context_without_certificates_is_an_address_alone(docker_config: Path) -> None:
