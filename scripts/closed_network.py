@@ -27,6 +27,8 @@ def config_file(project: Path, stack: str) -> Path:
     settings = settings_of(project, own, stack)
     generated = project / ".ragstack" / own.name
     if settings.host.type != "local" or settings.registry.images or _can_pull(settings):
+        # The network may have opened since an earlier run.
+        generated.unlink(missing_ok=True)
         return own
     say("the image registry cannot be reached: building images from packages and serving them from a local registry")
     _install_builders(project)

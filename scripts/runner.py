@@ -120,6 +120,16 @@ def trial_state(target: Target) -> Path:
     return target.project / ".ragstack" / "trial" / f"{target.stack}.json"
 
 
+def _has_engine_state(target: Target) -> bool:
+    """Whether the local file backend holds resources of this stack."""
+    stacks = target.project / ".ragstack" / "state" / ".pulumi" / "stacks"
+    for file in stacks.glob(f"*/{target.stack}.json"):
+        latest = json.loads(file.read_text(encoding="utf-8")).get("checkpoint", {}).get("latest") or {}
+        if latest.get("resources"):
+            return True
+    return False
+
+
 def choose_runner(target: Target, *, is_local: bool, may_install: bool) -> Runner:
     """RUNNER=engine or RUNNER=trial decides; else the engine where it can be had; else, for local stacks, `trial`.
 
@@ -129,6 +139,11 @@ def choose_runner(target: Target, *, is_local: bool, may_install: bool) -> Runne
     if wanted not in ("auto", "engine", "trial"):
         raise StackError(f"RUNNER={wanted} is no runner.", "use RUNNER=engine, RUNNER=trial, or leave it out")
     if wanted == "trial":
+        if _has_engine_state(target):
+            raise StackError(
+                f"The stack {target.stack} was made by the Pulumi engine.",
+                f"make down STACK={target.stack} (rows and models stay on their volumes), or leave out RUNNER=trial",
+            )
         return TrialRunner(target)
     cli = find_pulumi() or (install_pulumi() if may_install else None)
     if cli is None:

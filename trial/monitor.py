@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from google.protobuf import empty_pb2  
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
 from components.errors import StackError

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import struct_pb2  
+from google.protobuf import struct_pb2
 from pulumi.runtime import rpc
 
 from components.errors import StackError

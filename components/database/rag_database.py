@@ -11,6 +11,7 @@ import pulumi_random as random
 from components.database.resource import Database, DatabaseArgs, DatabaseUser
 from components.settings.postgres import DatabaseUser as DeclaredUser
 from components.settings.postgres import Postgres
+from components.settings.types import in_url
 
 PASSWORD_LENGTH = 32
 
@@ -61,7 +62,7 @@ class RagDatabase(pulumi.ComponentResource):
                 "postgresql://{0}:{1}@{2}:{3}/{4}",
                 application.name,
                 passwords[application.name].apply(lambda password: quote(password, safe="")),
-                args.host,
+                pulumi.Output.from_input(args.host).apply(in_url),
                 database.port,
                 database.database,
             )

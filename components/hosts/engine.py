@@ -5,6 +5,7 @@ An engine that cannot be asked is explained here, because a provider's own error
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 from docker.context import ContextAPI
@@ -36,7 +38,18 @@ class Endpoint:
 
     @property
     def is_at_hand(self) -> bool:
-        return self.address.startswith(("unix://", "npipe://"))
+        """Whether a port published on the engine's loopback is one on ours."""
+        if self.address.startswith(("unix://", "npipe://")):
+            return True
+        host = urlsplit(self.address).hostname or ""
+        return self.address.startswith("tcp://") and (host == "localhost" or _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def endpoint_of(host: Host) -> Endpoint:

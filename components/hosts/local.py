@@ -14,6 +14,7 @@ from components.hosts.ports import WantedPort, refuse_taken_ports
 from components.plan import HostFacts
 from components.plan.names import names_of
 from components.settings import Settings
+from components.settings.types import in_url
 
 # Seconds a native Ollama may take to say its version; it answers in milliseconds.
 _NATIVE_TIMEOUT_S = 5
@@ -30,11 +31,17 @@ class Survey:
 def survey(settings: Settings) -> Survey:
     """Asks the engine at hand. Raises `StackError` when it is down, not permitted, or a wanted port is taken."""
     endpoint = endpoint_of(settings.host)
+    if not endpoint.is_at_hand:
+        raise StackError(
+            f"host.type is local, but the Docker engine at {endpoint.address} is on another machine, where neither the "
+            "models nor the database could be reached from here.",
+            "docker context use default, or name the engine at hand: "
+            f"pulumi config set --path '{pulumi.get_project()}:host.docker_host' unix:///var/run/docker.sock",
+        )
     client = open_client(endpoint)
     try:
         facts = facts_of(client, endpoint)
-        if endpoint.is_at_hand:
-            refuse_taken_ports(client, _wanted_ports(settings))
+        refuse_taken_ports(client, _wanted_ports(settings))
     finally:
         client.close()
     if settings.accelerator.kind == "apple":
@@ -65,8 +72,7 @@ def _wanted_ports(settings: Settings) -> list[WantedPort]:
 
 def _require_native_ollama(settings: Settings) -> None:
     """Docker on a Mac cannot reach the GPU, so the Apple profile depends on a server that is not ours to start."""
-    bind = settings.ollama.bind
-    url = f"http://{f'[{bind}]' if ':' in bind else bind}:{settings.ollama.port}/api/version"
+    url = f"http://{in_url(settings.ollama.bind)}:{settings.ollama.port}/api/version"
     session = requests.Session()
     # A proxy configured for the outside has no way to this machine's loopback.
     session.trust_env = False

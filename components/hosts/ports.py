@@ -30,7 +30,7 @@ def refuse_taken_ports(client: docker.DockerClient, wanted: Iterable[WantedPort]
     for want in wanted:
         if _is_free(want.address, want.port):
             continue
-        holder = _publishing_container(client, want.port)
+        holder = _publishing_container(client, want)
         if holder == want.container:
             continue
         who = f"the container {holder}" if holder else "another program"
@@ -54,8 +54,10 @@ def _is_free(address: str, port: int) -> bool:
     return True
 
 
-def _publishing_container(client: docker.DockerClient, port: int) -> str | None:
+def _publishing_container(client: docker.DockerClient, want: WantedPort) -> str | None:
+    addresses = (want.address, "0.0.0.0", "::")  # noqa: S104 - what a container listens on, not what we do
     for container in client.api.containers():
-        if any(published.get("PublicPort") == port for published in container.get("Ports") or ()):
+        published = container.get("Ports") or ()
+        if any(port.get("PublicPort") == want.port and port.get("IP") in addresses for port in published):
             return str(container["Names"][0]).removeprefix("/")
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from components.errors import StackError
 from components.settings import Settings
 
 
@@ -21,9 +22,10 @@ class Names:
 
 
 def names_of(settings: Settings, project: str, stack: str) -> Names:
+    """The names of a stack. Raises `StackError` when a declared name is another object's default."""
     prefix = f"{project}-{stack}"
     ollama_volume = f"{prefix}-ollama-non-root" if settings.ollama.non_root else f"{prefix}-ollama"
-    return Names(
+    names = Names(
         prefix=prefix,
         private_network=settings.network.private or f"{prefix}-private",
         edge_network=settings.network.edge or f"{prefix}-edge",
@@ -32,3 +34,13 @@ def names_of(settings: Settings, project: str, stack: str) -> Names:
         postgres_container=f"{prefix}-postgres",
         postgres_volume=settings.postgres.volume or f"{prefix}-postgres",
     )
+    for kind, one, other in (
+        ("volume", names.ollama_volume, names.postgres_volume),
+        ("network", names.private_network, names.edge_network),
+    ):
+        if one == other:
+            raise StackError(
+                f"Two objects of the stack would share the {kind} {one}.",
+                f"give each a {kind} of its own in Pulumi.{stack}.yaml, or leave both names out",
+            )
+    return names

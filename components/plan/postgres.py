@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from components.errors import StackError
 from components.plan.limits import Limits
 from components.settings.postgres import Postgres, Tuning
 
@@ -27,7 +28,7 @@ class PostgresTuning:
 
 
 def tuning_of(settings: Postgres, limits: Limits) -> PostgresTuning:
-    """The parameters for the declared or computed tuning.
+    """The parameters for the declared or computed tuning. Raises `StackError` when they exceed the container's memory.
 
     /dev/shm is at least maintenance_work_mem, because a parallel HNSW build shares that much memory between workers.
     """
@@ -36,8 +37,15 @@ def tuning_of(settings: Postgres, limits: Limits) -> PostgresTuning:
     maintenance = declared.maintenance_work_mem or min(_MOST_MAINTENANCE_MIB, max(64, memory // 8))
     connections = declared.max_connections or _CONNECTIONS
     workers = declared.max_parallel_maintenance_workers
+    shared = declared.shared_buffers or memory // 4
+    if shared + maintenance > memory:
+        raise StackError(
+            f"postgres.tuning asks for {shared} MiB of shared_buffers and {maintenance} MiB of maintenance_work_mem, "
+            f"but the container's memory limit is {memory} MiB.",
+            "pulumi config set --path 'ragstack:postgres.tuning' auto, or raise ragstack:postgres.container.memory",
+        )
     values = {
-        "shared_buffers": f"{declared.shared_buffers or memory // 4}MB",
+        "shared_buffers": f"{shared}MB",
         "effective_cache_size": f"{declared.effective_cache_size or memory * 3 // 4}MB",
         "work_mem": f"{declared.work_mem or max(4, memory // 4 // connections)}MB",
         "maintenance_work_mem": f"{maintenance}MB",

@@ -17,6 +17,7 @@ from components.services.images import built_image, pulled_image
 from components.services.labels import volume_labels
 from components.services.network import Networks
 from components.settings import Settings
+from components.settings.types import in_url
 
 CONTAINER_PORT = 11434
 # How a container finds the machine it runs on; Docker resolves `host-gateway` (docs of `docker run --add-host`).
@@ -41,7 +42,7 @@ class OllamaServer(pulumi.ComponentResource):
     def __init__(self, name: str, args: OllamaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ragstack:services:OllamaServer", name, None, opts)
         ollama = args.settings.ollama
-        self.url = pulumi.Output.from_input(f"http://{_in_url(ollama.bind)}:{ollama.port}")
+        self.url = pulumi.Output.from_input(f"http://{in_url(ollama.bind)}:{ollama.port}")
         if args.settings.accelerator.kind == "apple":
             self.internal_url = pulumi.Output.from_input(f"http://{HOST_GATEWAY}:{ollama.port}")
             self.identity = pulumi.Output.from_input("native")
@@ -157,7 +158,3 @@ def _request(request: DeviceRequest) -> docker.ContainerDeviceRequestArgs:
 def _mirror_on_host(settings: Settings) -> tuple[str, ...]:
     """The name of the machine itself, when the models' mirror runs on it."""
     return (HOST_GATEWAY,) if settings.registry.models.startswith(f"{HOST_GATEWAY}:") else ()
-
-
-def _in_url(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

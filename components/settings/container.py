@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from components.settings.base import RuleError, Section
-from components.settings.types import MEMORY_ALLOWED, Duration, Memory
+from components.settings.types import MEMORY_ALLOWED, Duration, Memory, PositiveDuration
 
 
 class LogRotation(Section):
@@ -22,8 +22,8 @@ class LogRotation(Section):
 class HealthCheck(Section):
     """Timings of the container's health check, as Go durations. The command is the service's own."""
 
-    interval: Duration = "5s"
-    timeout: Duration = "5s"
+    interval: PositiveDuration = "5s"
+    timeout: PositiveDuration = "5s"
     start_period: Duration = "1m0s"
     retries: Annotated[int, Field(ge=1, le=100)] = 6
 

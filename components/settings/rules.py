@@ -69,14 +69,16 @@ def apple_keeps_its_own_server(at: Context) -> Iterator[Problem]:
 def models_are_listed_once(at: Context) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, model in enumerate(at.settings.models):
-        if model.name in first:
+        # Ollama ignores case, and library/ is where a model without a namespace is.
+        name = model.name.lower().removeprefix("library/")
+        if name in first:
             key = at.key(f"models[{index}]")
             yield Problem(
                 key=f"{key}.name",
-                wrong=f"is listed twice, as models[{first[model.name]}] too; allowed: every model once",
+                wrong=f"is listed twice, as models[{first[name]}] too; allowed: every model once",
                 mend=f"pulumi config rm --stack {at.stack} --path '{key}'",
             )
-        first.setdefault(model.name, index)
+        first.setdefault(name, index)
 
 
 def rag_has_an_embedding_model(at: Context) -> Iterator[Problem]:

@@ -36,6 +36,11 @@ _GPU_ID = re.compile(r"[0-9]+|GPU-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+def in_url(address: str) -> str:
+    """An IP address as a URL's host: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
 def duration_seconds(text: str) -> float:
     """Seconds of a Go duration such as `1m30s`; `ValueError` for anything else."""
     if not _DURATION.fullmatch(text):
@@ -57,6 +62,12 @@ def canonical_duration(text: str) -> str:
     if hours:
         return f"{hours}h{minutes}m{seconds}s"
     return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+
+
+def _positive(text: str) -> str:
+    if not duration_seconds(text):
+        raise ValueError("is zero; allowed: a Go duration from 1ms up, such as 500ms, 30s, 5m or 1h30m")
+    return text
 
 
 def _keep_alive(text: str) -> str:
@@ -137,6 +148,8 @@ LoopbackAddress = Annotated[str, AfterValidator(_bind), AfterValidator(_loopback
 Duration = Annotated[
     str, AfterValidator(canonical_duration), Field(description="a Go duration such as 500ms, 30s, 5m or 1h30m")
 ]
+# Docker takes a zero for "not set" and falls back to its own default.
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 KeepAlive = Annotated[str, BeforeValidator(str), AfterValidator(_keep_alive)]
 # Always MiB once validated; the stack file writes it with a unit.
 Memory = Annotated[int, BeforeValidator(_memory), AfterValidator(_at_least_smallest)]

@@ -126,11 +126,19 @@ def test_a_survey_refuses_a_taken_port_of_either_service(client: FakeClient, tak
     assert client.closed
 
 
-def test_ports_of_an_engine_elsewhere_are_not_looked_for_on_this_machine(
-    client: FakeClient, taken: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("address", ["tcp://10.0.0.7:2375", "tcp://docker:2375", "ssh://user@localhost"])
+def test_an_engine_elsewhere_is_refused_before_it_is_asked(
+    client: FakeClient, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "endpoint_of", lambda _: Endpoint(address="tcp://10.0.0.7:2375"))
-    assert local.survey(settings(postgres={"port": taken})).facts == FACTS
+    monkeypatch.setattr(local, "endpoint_of", lambda _: Endpoint(address=address))
+    monkeypatch.setattr(local, "open_client", lambda _: pytest.fail("the engine was asked"))
+    with pytest.raises(StackError, match=f"the Docker engine at {address} is on another machine"):
+        local.survey(settings())
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:2375", "tcp://localhost:2375", "tcp://[::1]:2375"])
+def test_an_engine_on_a_loopback_port_is_at_hand(address: str) -> None:
+    assert Endpoint(address=address).is_at_hand
 
 
 class _Ollama(http.server.BaseHTTPRequestHandler):

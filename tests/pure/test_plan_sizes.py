@@ -6,14 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from components.errors import StackError
 from components.plan import HostFacts, Limits, make_plan
 from components.plan.limits import OLLAMA_SHARE, POSTGRES_SHARE, Share, limits_of
 from components.plan.names import names_of
-from components.plan.postgres import tuning_of
+from components.plan.postgres import PostgresTuning, tuning_of
 from components.settings.container import Container
 from components.settings.postgres import Postgres
 from tests.pure.given import settings
@@ -124,23 +124,42 @@ tunings = st.one_of(
 )
 
 
-@given(tunings, st.integers(6, 2**20), st.floats(0.1, 512))
+def tuning_or_reject(tuning: Any, memory_mib: int, cpus: float = 2.0) -> PostgresTuning:
+    """The tuning; an example that does not fit the memory limit is refused by a test of its own."""
+    limits = Limits(memory_mib=memory_mib, memory_reservation_mib=None, cpus=cpus)
+    try:
+        return tuning_of(Postgres.model_validate({"tuning": tuning}), limits)
+    except StackError:
+        reject()
+
+
+@given(tunings, st.integers(128, 2**20))
+def test_a_tuning_is_refused_exactly_when_it_exceeds_the_containers_memory(tuning: Any, memory_mib: int) -> None:
+    said = {} if tuning == "auto" else tuning
+    shared = said.get("shared_buffers") or memory_mib // 4
+    maintenance = said.get("maintenance_work_mem") or min(2048, max(64, memory_mib // 8))
+    limits = Limits(memory_mib=memory_mib, memory_reservation_mib=None, cpus=2.0)
+    postgres = Postgres.model_validate({"tuning": tuning})
+    if shared + maintenance <= memory_mib:
+        assert tuning_of(postgres, limits).parameters["shared_buffers"] == f"{shared}MB"
+    else:
+        with pytest.raises(StackError, match=rf"the container's memory limit is {memory_mib} MiB"):
+            tuning_of(postgres, limits)
+
+
+@given(tunings, st.integers(128, 2**20), st.floats(0.1, 512))
 def test_shared_memory_always_covers_an_index_build(tuning: Any, memory_mib: int, cpus: float) -> None:
-    found = tuning_of(
-        Postgres.model_validate({"tuning": tuning}),
-        Limits(memory_mib=memory_mib, memory_reservation_mib=None, cpus=cpus),
-    )
+    found = tuning_or_reject(tuning, memory_mib, cpus)
     maintenance = re.fullmatch(r"(\d+)MB", found.parameters["maintenance_work_mem"])
     assert maintenance is not None
     assert found.shm_mib >= max(64, int(maintenance[1]))
 
 
-@given(tunings, st.integers(64, 2**20))
+@given(tunings, st.integers(128, 2**20))
 def test_every_declared_parameter_is_taken_and_every_value_is_one_that_postgres_reads(
     tuning: Any, memory_mib: int
 ) -> None:
-    postgres = Postgres.model_validate({"tuning": tuning})
-    found = tuning_of(postgres, Limits(memory_mib=memory_mib, memory_reservation_mib=None, cpus=2.0)).parameters
+    found = tuning_or_reject(tuning, memory_mib).parameters
     assert all(re.fullmatch(r"[1-9]\d*MB|\d+|strict_order|scram-sha-256", value) for value in found.values()), found
     for name, value in ({} if tuning == "auto" else tuning).items():
         written = found[name.replace("hnsw_", "hnsw.")]

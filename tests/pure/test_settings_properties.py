@@ -62,6 +62,9 @@ def test_a_duration_is_written_as_go_prints_it(milliseconds: int) -> None:
     assert canonical_duration(f"{milliseconds}ms") == printed_by_go(milliseconds)
 
 
+positive_durations = durations.filter(lambda text: canonical_duration(text) != "0s")
+
+
 @given(durations)
 def test_the_canonical_form_of_a_duration_is_its_own_canonical_form(text: str) -> None:
     canonical = canonical_duration(text)
@@ -222,7 +225,9 @@ container_sections = _optional(
     cpus=st.one_of(st.just("auto"), st.integers(1, 64), st.floats(0.125, 64)),
     restart=st.sampled_from(["no", "always", "on-failure", "unless-stopped"]),
     log=_optional(max_size=st.sampled_from(["1m", "10k", "2g"]), max_file=st.integers(1, 100)),
-    health=_optional(interval=durations, timeout=durations, start_period=durations, retries=st.integers(1, 100)),
+    health=_optional(
+        interval=positive_durations, timeout=positive_durations, start_period=durations, retries=st.integers(1, 100)
+    ),
 )
 environment_sections = _optional(
     num_parallel=st.integers(1, 256),
