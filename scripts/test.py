@@ -80,6 +80,7 @@ def _lint(tier: str) -> Result:
         [*python, "mypy"],
         [*python, "yamllint", "--strict", *(str(path) for path in _tracked("*.yaml", "*.yml"))],
         [*_tool("shellcheck"), *scripts],
+        [*python, "scripts.check_workflows"],
         [*_actionlint(), *(str(path) for path in _tracked(".github/workflows/*.yml"))],
     ]
     failed = 0
