@@ -24,7 +24,7 @@ setting() {
 become_postgres() {
     mkdir -p "$PGDATA" /var/run/postgresql
     find "$PGDATA" /var/run/postgresql \! -user postgres -exec chown postgres:postgres {} +
-    exec setpriv --reuid=postgres --regid=postgres --clear-groups -- "$BASH_SOURCE" "$@"
+    exec setpriv --reuid=postgres --regid=postgres --clear-groups -- "${BASH_SOURCE[0]}" "$@"
 }
 
 run_init_file() {
