@@ -20,6 +20,8 @@ from components.errors import StackError
 P = ParamSpec("P")
 R = TypeVar("R")
 Report = Callable[[str], None]
+# Stands for the server's identity when a refresh could not ask it; no container has this id.
+UNPROVEN = "unproven"
 
 
 def plain_errors(method: Callable[P, R]) -> Callable[P, R]:

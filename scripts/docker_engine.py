@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from components.errors import StackError
-from components.hosts.engine import Endpoint, endpoint_of, open_client
+from components.hosts.engine import DEFAULT_SOCKET, Endpoint, endpoint_of, open_client
 from components.settings.host import Host
 from scripts.say import say
 
@@ -22,7 +22,6 @@ def ensure_engine(host: Host | None = None) -> Endpoint:
     """The endpoint of an engine that answered: the one that `host` names, else the one at hand.
 
     Raises `StackError` when there is none and none may be installed.
-
     Installs Debian's or Ubuntu's `docker.io` as root or with passwordless sudo, unless RAGSTACK_INSTALL=no.
     """
     endpoint = endpoint_of(host or Host())
@@ -42,7 +41,7 @@ def ensure_engine(host: Host | None = None) -> Endpoint:
 
 
 def _default_endpoint(endpoint: Endpoint) -> bool:
-    return endpoint.address == "unix:///var/run/docker.sock"
+    return endpoint.address == DEFAULT_SOCKET
 
 
 def _as_root() -> list[str] | None:

@@ -11,7 +11,7 @@ from components.services.labels import STACK_LABEL
 from scripts.command import Command, arguments, existing
 from scripts.runner import TrialRunner, trial_state
 from scripts.say import run, say
-from scripts.stack_file import PROJECT
+from scripts.stack_file import PROJECT_NAME
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _volumes(command: Command, *, delete: bool) -> None:
-    prefix = names_of(command.settings, PROJECT, command.stack).prefix
+    prefix = names_of(command.settings, PROJECT_NAME, command.stack).prefix
     client = open_client(endpoint_of(command.settings.host))
     try:
         volumes = client.volumes.list(filters={"label": f"{STACK_LABEL}={prefix}"})

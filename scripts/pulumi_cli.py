@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 from pathlib import Path
@@ -66,8 +67,6 @@ def backend_environment(project: Path) -> dict[str, str]:
 
 def _passphrase_file(path: Path) -> Path:
     if not path.exists():
-        import secrets
-
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(secrets.token_urlsafe(_PASSPHRASE_BYTES) + "\n")

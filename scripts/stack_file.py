@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,15 @@ import yaml
 
 from components.errors import StackError
 from components.settings import Settings, parse
+from trial.config import EngineLoader
 
-PROJECT = "ragstack"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as the engine reads it: `no`, `off`, `yes` and `on` are text there, and booleans to PyYAML."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+PROJECT_NAME = "ragstack"
 
 
 def read_stack_file(path: Path) -> dict[str, Any]:
     """The YAML of a stack file. Raises `StackError` when it is missing or no mapping."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=EngineLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise StackError(
             f"There is no stack file {path.name}.", "name a stack by STACK=dev, or create the file"
@@ -49,11 +38,11 @@ def settings_of(project: Path, path: Path, stack: str) -> Settings:
     declared = read_stack_file(project / "Pulumi.yaml").get("config") or {}
     config = namespaced({name: entry["default"] for name, entry in declared.items() if "default" in entry})
     config |= _without_secrets(read_stack_file(path).get("config") or {})
-    return parse({key: _as_text(value) for key, value in config.items()}, project=PROJECT, stack=stack)
+    return parse({key: _as_text(value) for key, value in config.items()}, project=PROJECT_NAME, stack=stack)
 
 
 def namespaced(sections: dict[str, Any]) -> dict[str, Any]:
-    return {f"{PROJECT}:{name}": value for name, value in sections.items()}
+    return {f"{PROJECT_NAME}:{name}": value for name, value in sections.items()}
 
 
 def _as_text(value: Any) -> str:

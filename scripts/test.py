@@ -71,12 +71,11 @@ def _skipped_or_run(tier: str) -> Result:
 
 
 def _lint(tier: str) -> Result:
-    sources = ["."]
     scripts = [str(path) for path in _tracked("*.sh", ".ci/run")]
     python = [sys.executable, "-m"]
     checks = [
-        [*python, "ruff", "check", *sources],
-        [*python, "ruff", "format", "--check", *sources],
+        [*python, "ruff", "check", "."],
+        [*python, "ruff", "format", "--check", "."],
         [*python, "mypy"],
         [*python, "yamllint", "--strict", *(str(path) for path in _tracked("*.yaml", "*.yml"))],
         [*_tool("shellcheck"), *scripts],

@@ -16,18 +16,18 @@ from components.errors import StackError
 _SCHEMA_WORDS = {"type", "items", "default", "value", "description", "secret"}
 
 
-class _Loader(yaml.SafeLoader):
+class EngineLoader(yaml.SafeLoader):
     """YAML as the engine reads it: `yes`, `on`, `12:30` and dates are text, not booleans, numbers or dates."""
 
 
-_Loader.yaml_implicit_resolvers = {
+EngineLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _INT = re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+EngineLoader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
+EngineLoader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _overlay(project: tuple[str, str, Path], schema: dict[str, Any], given: dict
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(file.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer implicit types
+        raw = yaml.load(file.read_text(), Loader=EngineLoader)  # noqa: S506 - a SafeLoader with fewer implicit types
     except (OSError, yaml.YAMLError) as error:
         place = getattr(error, "problem_mark", None)
         where = f"line {place.line + 1}: " if place else ""

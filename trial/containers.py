@@ -14,10 +14,8 @@ from docker.errors import APIError, DockerException, NotFound
 
 from components.errors import StackError
 from trial import container_spec as spec
-from trial.docker_engine import Engines
 from trial.docker_errors import explained
-from trial.docker_simple import HASH_LABEL, by_inputs, check_owner, label_map, object_name
-from trial.fields import check_fields
+from trial.docker_simple import HASH_LABEL, OnEngine, by_inputs, check_owner, label_map, object_name
 from trial.kinds import Change, Step
 from trial.state import Entry
 from trial.values import UNKNOWN, plain
@@ -30,18 +28,15 @@ _RESTARTS_THAT_TELL = 3
 _LOG_LINES = 15
 
 
-class Container:
+class Container(OnEngine):
     """Every change replaces the container; one that merely stopped is started again."""
 
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
-
     def check(self, step: Step, old: Entry | None) -> dict[str, Any]:
-        check_fields(step)
-        if not isinstance(step.inputs.get("uploads"), list):
-            return step.inputs
+        inputs = super().check(step, old)
+        if not isinstance(inputs.get("uploads"), list):
+            return inputs
         # A changed source file is a change of the container, though its path stays the same.
-        return {**step.inputs, "uploads": [_with_hash(step.name, item) for item in step.inputs["uploads"]]}
+        return {**inputs, "uploads": [_with_hash(step.name, item) for item in inputs["uploads"]]}
 
     def diff(self, step: Step, old: Entry) -> tuple[Change, str]:
         client = self._engines.client(step.provider)

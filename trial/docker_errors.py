@@ -39,7 +39,7 @@ def explained(what: str, client: docker.DockerClient | None = None) -> Iterator[
     """Runs a piece of work on the Docker engine; `what` is the subject of the message, such as `container ollama`."""
     try:
         yield
-    except (APIError, DockerException, requests.RequestException, ConnectionError) as error:
+    except (DockerException, requests.RequestException, ConnectionError) as error:
         raise explain(what, error, client) from error
 
 

@@ -1,4 +1,4 @@
-"""Networks and volumes."""
+"""Networks and volumes, and what all kinds of objects on a Docker engine share."""
 
 # ruff: noqa: ARG002 - every kind answers the whole protocol of trial/kinds.py
 
@@ -59,8 +59,8 @@ def check_owner(step: Step, labels: Mapping[str, str] | None, what: str, remove:
         )
 
 
-class Network:
-    """A network; every change replaces it, and with it the containers on it."""
+class OnEngine:
+    """What every kind of object on a Docker engine begins with."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
@@ -68,6 +68,10 @@ class Network:
     def check(self, step: Step, old: Entry | None) -> dict[str, Any]:
         check_fields(step)
         return step.inputs
+
+
+class Network(OnEngine):
+    """A network; every change replaces it, and with it the containers on it."""
 
     def diff(self, step: Step, old: Entry) -> tuple[Change, str]:
         change, why = by_inputs(step, old)
@@ -152,15 +156,8 @@ def _network_outputs(network: Any) -> dict[str, Any]:
     }
 
 
-class Volume:
+class Volume(OnEngine):
     """A volume. One that exists under the declared name is adopted with its data, as the provider does."""
-
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
-
-    def check(self, step: Step, old: Entry | None) -> dict[str, Any]:
-        check_fields(step)
-        return step.inputs
 
     def diff(self, step: Step, old: Entry) -> tuple[Change, str]:
         if not old.digest:

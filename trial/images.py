@@ -11,13 +11,12 @@ from typing import Any
 
 import docker
 from docker.auth import resolve_repository_name
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, NotFound
 from docker.utils import parse_repository_tag
 
 from components.errors import StackError
-from trial.docker_engine import Engines
 from trial.docker_errors import explain_pull, explained
-from trial.fields import check_fields
+from trial.docker_simple import OnEngine
 from trial.kinds import Change, Step
 from trial.state import Entry
 from trial.values import changed_keys, plain
@@ -26,18 +25,11 @@ REMOTE_IMAGE = "docker:index/remoteImage:RemoteImage"
 _SAY_EVERY_SECONDS = 2.0
 
 
-class RemoteImage:
+class RemoteImage(OnEngine):
     """As with the provider, an image that is on the engine already is not pulled again unless a trigger changes.
 
     Builds use the engine's classic builder, so Dockerfiles that need BuildKit fail here.
     """
-
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
-
-    def check(self, step: Step, old: Entry | None) -> dict[str, Any]:
-        check_fields(step)
-        return step.inputs
 
     def diff(self, step: Step, old: Entry) -> tuple[Change, str]:
         changed = set(changed_keys(plain(old.inputs), step.inputs)) - {"keepLocally", "forceRemove"}
@@ -70,7 +62,7 @@ class RemoteImage:
         with explained(f"image {inputs['name']}", client):
             try:
                 client.images.remove(str(inputs["name"]), force=bool(inputs.get("forceRemove")))
-            except (ImageNotFound, NotFound):
+            except NotFound:
                 return
             except APIError as error:
                 if error.status_code != 409:
@@ -103,7 +95,7 @@ def _find(client: docker.DockerClient, name: str) -> Any:
     with explained(f"image {name}", client):
         try:
             return client.images.get(name)
-        except (ImageNotFound, NotFound):
+        except NotFound:
             return None
 
 

@@ -47,14 +47,15 @@ def _roles(here: psycopg.Connection, layout: Layout) -> Iterator[str]:
     for user in layout.users:
         if not _holds(here, modest, role=user.name, login=True):
             yield f"role {user.name} is missing or may do more than it should"
-        elif not _has_password(here, user):
+        elif not has_password(here, user):
             yield f"role {user.name} does not have the declared password"
     for name in undeclared(here, layout):
         yield f"role {name} is no longer declared"
 
 
-def _has_password(here: psycopg.Connection, user: User) -> bool:
-    row = here.execute("select rolpassword from pg_authid where rolname = %s", (user.name,)).fetchone()
+def has_password(connection: psycopg.Connection, user: User) -> bool:
+    """Whether the role is there and its stored verifier belongs to the declared password."""
+    row = connection.execute("select rolpassword from pg_authid where rolname = %s", (user.name,)).fetchone()
     return row is not None and verifies(row[0], user.password)
 
 

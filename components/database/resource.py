@@ -14,7 +14,7 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 from pulumi.dynamic import UpdateResult as Updated
 
-from components.dynamic import plain_errors
+from components.dynamic import UNPROVEN, plain_errors
 
 if TYPE_CHECKING:
     from components.database.connect import Server
@@ -57,10 +57,6 @@ class DatabaseArgs:
     extension_min_version: str = ""
     server: pulumi.Input[str] = ""
     ready_timeout_s: float = 60.0
-
-
-# Stands for the server's identity when a refresh could not ask it; no container has this id.
-UNPROVEN = "unproven"
 
 
 class DatabaseProvider(ResourceProvider):

@@ -21,10 +21,9 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from components.database.audit import EXTENSION, SYSTEM_DATABASES, missing, undeclared
+from components.database.audit import EXTENSION, SYSTEM_DATABASES, has_password, missing, undeclared
 from components.database.connect import Server, connect
 from components.database.layout import Layout, User, version
-from components.database.passwords import verifies
 from components.dynamic import Report
 from components.errors import StackError
 
@@ -53,7 +52,7 @@ def ensure(server: Server, layout: Layout, tell: Report, ready_timeout_s: float 
             _retire(here, layout)
             _schema(here, layout)
             _privileges(here, layout)
-        facts = inspect_open(here, layout)
+        facts = _inspect_open(here, layout)
     if facts.missing:
         raise StackError(
             f"database {layout.database} at {server.address} is still not as declared: {'; '.join(facts.missing)}",
@@ -66,12 +65,12 @@ def inspect(server: Server, layout: Layout, tell: Report, ready_timeout_s: float
     """What the server says now, or None when the database is gone. Reads only. Raises StackError as `connect` does."""
     try:
         with connect(server, layout.database, tell, ready_timeout_s) as here:
-            return inspect_open(here, layout)
+            return _inspect_open(here, layout)
     except pg.InvalidCatalogName:
         return None
 
 
-def inspect_open(connection: psycopg.Connection, layout: Layout) -> Facts:
+def _inspect_open(connection: psycopg.Connection, layout: Layout) -> Facts:
     """As `inspect`, over a superuser's connection to the layout's database."""
     row = connection.execute(
         "select current_setting('server_version'), (select extversion from pg_extension where extname = %s)",
@@ -111,8 +110,7 @@ def _comment(main: psycopg.Connection, role: str, layout: Layout) -> None:
 
 
 def _password(main: psycopg.Connection, user: User) -> None:
-    row = main.execute("select rolpassword from pg_authid where rolname = %s", (user.name,)).fetchone()
-    if row is not None and verifies(row[0], user.password):
+    if has_password(main, user):
         return
     # libpq makes the verifier here, so the password itself reaches neither the server nor its log.
     verifier = main.pgconn.encrypt_password(user.password.encode(), user.name.encode(), b"scram-sha-256").decode()

@@ -14,7 +14,7 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
 from pulumi.dynamic import UpdateResult as Updated
 
-from components.dynamic import plain_errors
+from components.dynamic import UNPROVEN, plain_errors
 
 if TYPE_CHECKING:
     from components.models.api import OllamaClient
@@ -32,8 +32,6 @@ PROVEN = (
     "pull",
     "server",
 )
-
-
 # A refresh meets a running server or none; an update may meet one that has just been started (lifecycle.ensure).
 READ_WAIT_S = 5.0
 
@@ -71,10 +69,6 @@ class ModelArgs:
     pull_timeout_s: float = 3600.0
     server: pulumi.Input[str] = ""
     config_path: str | None = None
-
-
-# Stands for the server's identity when a refresh could not ask it; no container has this id.
-UNPROVEN = "unproven"
 
 
 class ModelProvider(ResourceProvider):

@@ -143,7 +143,6 @@ def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
 
 
 Port = Annotated[int, Field(ge=1, le=65535, description="a port from 1 to 65535")]
-BindAddress = Annotated[str, AfterValidator(_bind)]
 LoopbackAddress = Annotated[str, AfterValidator(_bind), AfterValidator(_loopback)]
 Duration = Annotated[
     str, AfterValidator(canonical_duration), Field(description="a Go duration such as 500ms, 30s, 5m or 1h30m")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 from components.errors import StackError
+from components.hosts.engine import endpoint_of, open_client
+from components.settings.host import Host
 
 from .progress import Note
 
@@ -22,7 +23,6 @@ LABEL = "ragstack.stand-in"
 KEY_LABEL = "ragstack.stand-in.key"
 """On what is rebuilt when its inputs change; its value is their key."""
 
-CONNECT_TIMEOUT_S = 10
 BUILD_TIMEOUT_S = 900
 """Longest silence of the engine that is waited for: compressing and pushing one large layer says nothing meanwhile."""
 
@@ -33,14 +33,14 @@ def connect() -> docker.DockerClient:
     Raises:
         StackError: none answers, or it runs containers for another platform than linux/amd64.
     """
+    endpoint = endpoint_of(Host())
     try:
-        client = docker.from_env(timeout=CONNECT_TIMEOUT_S)
-        version = client.version()
-    except DockerException as error:
-        raise StackError(
-            f"no Docker engine answers at {os.environ.get('DOCKER_HOST', 'unix:///var/run/docker.sock')}: {error}",
-            "start it (`systemctl start docker`, or `dockerd &`), or name another with DOCKER_HOST",
-        ) from error
+        client = open_client(endpoint)
+    except StackError as error:
+        # No stack file is read here, so the mend that names its setting would not help.
+        mend = "start it (`systemctl start docker`, or `dockerd &`), or name another with DOCKER_HOST"
+        raise StackError(error.cause, mend) from None
+    version = client.version()
     client.api.timeout = BUILD_TIMEOUT_S
     if (version["Os"], version["Arch"]) != ("linux", "amd64"):
         raise StackError(

@@ -18,7 +18,7 @@ from tests.live.live_stack import LiveStack
 @pytest.fixture(scope="session")
 def stand_ins() -> None:
     """Images and models in the local registry; built on a machine's first run, which takes minutes."""
-    docker_client().close()
+    docker_client()
     done = subprocess.run([sys.executable, "-m", "images.stand_ins", "up"], cwd=PROJECT, check=False)
     assert done.returncode == 0, "the stand-in images could not be built; see the output above"
 

@@ -12,25 +12,33 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import docker
 import pytest
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import DockerException, ImageNotFound
 from docker.models.containers import Container
+
+from components.errors import StackError
+from components.hosts.engine import endpoint_of, open_client
+from components.settings.host import Host
 
 OLLAMA_IMAGE = os.environ.get("RAGSTACK_TEST_OLLAMA_IMAGE", "127.0.0.1:5055/ollama/ollama:0.17.4-trixie")
 PGVECTOR_IMAGE = os.environ.get("RAGSTACK_TEST_PGVECTOR_IMAGE", "127.0.0.1:5055/pgvector/pgvector:0.8.0-pg17-trixie")
 MODEL_REGISTRY = os.environ.get("RAGSTACK_TEST_MODEL_REGISTRY", "host.docker.internal:5055")
+# Seconds of silence that are no failure: the engine says nothing while it unpacks a large layer.
+ENGINE_TIMEOUT_S = 300
 
 
+@cache
 def docker_client() -> docker.DockerClient:
-    """The engine at hand; skips the test when there is none."""
+    """The one connection of the tests to the engine that their stacks run on; skips the test when there is none."""
     try:
-        client = docker.from_env()
-        client.ping()
-    except DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
+        client = open_client(endpoint_of(Host()))
+    except StackError as error:
+        pytest.skip(error.cause)
+    client.api.timeout = ENGINE_TIMEOUT_S
     return client
 
 
@@ -41,7 +49,7 @@ def image(client: docker.DockerClient, reference: str) -> str:
     except ImageNotFound:
         try:
             client.images.pull(reference)
-        except (APIError, DockerException) as error:
+        except DockerException as error:
             pytest.skip(f"image {reference} is not here and cannot be pulled: {error}")
     return reference
 

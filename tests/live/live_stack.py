@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -14,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import docker
 import yaml
 
 from components.services.labels import STACK_LABEL
@@ -22,7 +19,7 @@ from images.stand_ins import catalogue, registry
 from scripts.command import PROJECT
 from scripts.pulumi_cli import find_pulumi
 from scripts.runner import EngineRunner, Runner, Target, TrialRunner, trial_state
-from tests.live.fixtures_containers import free_port
+from tests.live.fixtures_containers import docker_client, free_port
 
 RANDOM_DOUBLE = PROJECT / "tests" / "doubles" / "pulumi_resource_random.py"
 # Seconds. The slowest operation builds an image and pulls two models; a hang must not eat the whole run.
@@ -69,37 +66,14 @@ class LiveStack:
     def prefix(self) -> str:
         return f"ragstack-{self.name}"
 
-    @property
-    def by_engine(self) -> bool:
-        return isinstance(self.runner, EngineRunner)
-
     def run(self, operation: str, timeout: float = OPERATION_TIMEOUT_S) -> Ran:
         """The operation with the config as it is now; both output streams in one text."""
-        command, environment = self._ready(operation)
-        done = subprocess.run(
-            command,
-            cwd=PROJECT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = subprocess.run(**self._ready(operation), timeout=timeout, check=False)
         return Ran(code=done.returncode, text=done.stdout)
 
     def start(self, operation: str) -> subprocess.Popen[str]:
         """The operation in a process group of its own, so that a test can interrupt it as a terminal would."""
-        command, environment = self._ready(operation)
-        return subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return subprocess.Popen(**self._ready(operation), start_new_session=True)
 
     def up(self) -> Ran:
         ran = self.run("up")
@@ -111,18 +85,18 @@ class LiveStack:
 
     def container(self, service: str) -> dict[str, Any]:
         """`docker inspect` of one of the stack's containers."""
-        found: dict[str, Any] = docker.from_env().api.inspect_container(f"{self.prefix}-{service}")
+        found: dict[str, Any] = docker_client().api.inspect_container(f"{self.prefix}-{service}")
         return found
 
     def lives(self) -> dict[str, tuple[str, str]]:
         """Container name to (id, time of its last start): equal before and after means nothing was touched."""
-        listed = docker.from_env().containers.list(filters={"label": f"{STACK_LABEL}={self.prefix}"})
+        listed = docker_client().containers.list(filters={"label": f"{STACK_LABEL}={self.prefix}"})
         return {one.name: (one.id, one.attrs["State"]["StartedAt"]) for one in listed}
 
     def remove(self) -> None:
         """Everything of this stack, whatever state a test left it in."""
         self.run("destroy")
-        client = docker.from_env()
+        client = docker_client()
         label = {"label": f"{STACK_LABEL}={self.prefix}"}
         for container in client.containers.list(all=True, filters=label):
             container.remove(force=True, v=True)
@@ -135,13 +109,21 @@ class LiveStack:
                 client.images.remove(image.id, force=True)
         trial_state(self.runner.target).unlink(missing_ok=True)
 
-    def _ready(self, operation: str) -> tuple[list[str], dict[str, str]]:
+    def _ready(self, operation: str) -> dict[str, Any]:
+        """Writes the stack file and prepares the runner; gives the arguments of the operation's process."""
         file = self.runner.target.config_file
         kept = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
         kept["config"] = {f"ragstack:{name}": section for name, section in self.config.items()}
         file.write_text(yaml.safe_dump(kept), encoding="utf-8")
         self.runner.prepare()
-        return self.runner.command(operation), self.runner.environment
+        return {
+            "args": self.runner.command(operation),
+            "cwd": PROJECT,
+            "env": self.runner.environment,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
 
     def _use_own_backend(self) -> None:
         """State in the test's folder, and the double of the random provider where its plugin is not installed."""
@@ -167,11 +149,3 @@ def has_traceback(text: str) -> bool:
 def secrets_of(outputs: dict[str, Any]) -> list[str]:
     """The passwords in a stack's outputs."""
     return [outputs["database_url"].split("://", 1)[1].split("@", 1)[0].split(":", 1)[1]]
-
-
-def dumped(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def which(command: str) -> bool:
-    return shutil.which(command) is not None

@@ -53,6 +53,7 @@ class SlowRegistry:
 class _Handler(BaseHTTPRequestHandler):
     registry: SlowRegistry
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Say nothing: tests look at `ranges`."""

@@ -9,12 +9,11 @@ import socket
 import time
 from collections.abc import Callable
 
-import docker
 import pytest
 
 from components.models.api import OllamaClient
 from scripts.smoke import answer
-from tests.live.fixtures_containers import free_port
+from tests.live.fixtures_containers import docker_client, free_port
 from tests.live.live_stack import LiveStack, Ran, has_traceback
 
 EMBEDDER = {"name": "all-minilm:22m", "purpose": "embedding"}
@@ -31,7 +30,7 @@ def assert_refused(ran: Ran, *parts: str) -> None:
 
 
 def assert_nothing_created(stack: LiveStack) -> None:
-    client = docker.from_env()
+    client = docker_client()
     assert stack.lives() == {}
     assert [network.name for network in client.networks.list() if network.name.startswith(stack.prefix)] == []
     assert [volume.name for volume in client.volumes.list() if volume.name.startswith(stack.prefix)] == []
@@ -144,7 +143,7 @@ def test_a_postgres_image_of_another_major_version_leaves_the_data_alone(make_st
     stack = make_stack(models=[EMBEDDER])
     stack.up()
     assert stack.run("destroy").code == 0
-    client = docker.from_env()
+    client = docker_client()
     image = stack.config["images"]["pgvector"]
     client.containers.run(
         f"{stack.config['registry']['images']}/{image}",

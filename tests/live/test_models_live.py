@@ -132,7 +132,10 @@ def test_vectors_of_paraphrases_are_near_and_of_strangers_far(
     create(provider, inputs(url))
     lines = ["How do I reset my password?", "I forgot my login credentials", "The recipe needs two eggs"]
     one, near, far = OllamaClient(url).embed(EMBEDDER, lines)
-    dot = lambda a, b: sum(x * y for x, y in zip(a, b, strict=True))  # noqa: E731
+
+    def dot(left: list[float], right: list[float]) -> float:
+        return sum(x * y for x, y in zip(left, right, strict=True))
+
     assert dot(one, near) > dot(one, far) + 0.2
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import docker
 import psycopg
 import pytest
 
 from components.models.api import OllamaClient
 from scripts.env_file import variables
 from scripts.smoke import RIGHT, answer
-from tests.live.live_stack import LiveStack, dumped, secrets_of
+from tests.live.fixtures_containers import docker_client
+from tests.live.live_stack import LiveStack, secrets_of
 
 EMBEDDER = {"name": "all-minilm:22m", "purpose": "embedding"}
 CHAT = {"name": "tiny-chat:random", "purpose": "chat"}
@@ -115,7 +116,7 @@ def test_a_health_check_setting_reaches_the_container(stack: LiveStack, settings
 
 
 def test_a_container_that_was_killed_or_removed_comes_back(stack: LiveStack) -> None:
-    client = docker.from_env()
+    client = docker_client()
     client.containers.get(f"{stack.prefix}-ollama").remove(force=True)
     client.containers.get(f"{stack.prefix}-postgres").kill()
     stack.up()
@@ -147,11 +148,11 @@ def test_inspect_shows_no_privilege_no_secret_and_what_was_declared(stack: LiveS
     assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"]
     for secret in secrets_of(stack.outputs()):
         assert len(secret) >= 32
-        assert secret not in dumped(found)
+        assert secret not in json.dumps(found)
 
 
 def test_no_secret_stands_in_the_containers_logs(stack: LiveStack) -> None:
-    client = docker.from_env()
+    client = docker_client()
     for service in ("ollama", "postgres"):
         log = client.containers.get(f"{stack.prefix}-{service}").logs().decode(errors="replace")
         assert log
@@ -159,7 +160,7 @@ def test_no_secret_stands_in_the_containers_logs(stack: LiveStack) -> None:
 
 
 def test_the_private_network_has_no_way_out_and_joins_the_services(stack: LiveStack) -> None:
-    client = docker.from_env()
+    client = docker_client()
     private = client.networks.get(f"{stack.prefix}-private")
     assert private.attrs["Internal"]
     image = stack.container("postgres")["Image"]
@@ -187,7 +188,7 @@ def test_down_leaves_only_volumes_and_up_finds_rows_and_models_again(stack: Live
         connection.execute("INSERT INTO outlives VALUES ('the stack')")
     destroyed = stack.run("destroy")
     assert destroyed.code == 0, destroyed.text
-    client = docker.from_env()
+    client = docker_client()
     assert stack.lives() == {}
     assert [network.name for network in client.networks.list() if network.name.startswith(stack.prefix)] == []
     volumes = {volume.name for volume in client.volumes.list() if volume.name.startswith(stack.prefix)}

@@ -17,12 +17,13 @@ import docker
 import pytest
 import requests
 import yaml
-from docker.errors import DockerException, NotFound
+from docker.errors import NotFound
 from docker.models.containers import Container
 
 from components.errors import StackError
 from images.stand_ins import cache, catalogue, pipeline, registry
 from images.stand_ins.importable import tiny_chat
+from tests.live.fixtures_containers import docker_client
 
 START_TIMEOUT_S = 60
 LABEL = "ragstack.test"
@@ -31,10 +32,7 @@ PG_READY = ("pg_isready", "-h", "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def engine() -> docker.DockerClient:
-    try:
-        return docker.from_env(timeout=300)
-    except DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
+    return docker_client()
 
 
 @pytest.fixture(scope="module")

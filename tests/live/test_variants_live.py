@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import docker
-
 from components.models.api import OllamaClient
 from scripts.smoke import answer
-from tests.live.fixtures_containers import OLLAMA_IMAGE, free_port, running
+from tests.live.fixtures_containers import OLLAMA_IMAGE, docker_client, free_port, running
 from tests.live.live_stack import LiveStack
 
 EMBEDDER = {"name": "all-minilm:22m", "purpose": "embedding"}
@@ -19,7 +17,7 @@ def test_the_non_root_image_serves_models_as_an_ordinary_user(make_stack: Callab
     stack.up()
     found = stack.container("ollama")
     assert found["Config"]["User"] == "10001:10001"
-    running_as = docker.from_env().containers.get(found["Id"]).exec_run(["id", "-u"])
+    running_as = docker_client().containers.get(found["Id"]).exec_run(["id", "-u"])
     assert running_as.output.decode().strip() == "10001"
     answer(stack.outputs())
     assert stack.up().changed_nothing

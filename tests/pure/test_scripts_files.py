@@ -55,6 +55,13 @@ def test_a_stack_file_without_settings_takes_the_defaults(project: Path, text: s
     assert settings_of(project, stack(project, text), "dev").profile == "dev"
 
 
+@pytest.mark.parametrize("text", ["12:30", "2026-01-31", "0755", "1_000"])
+def test_what_old_yaml_reads_as_a_number_or_a_date_stays_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text(f"value: {text}\nport: 5432\n")
+    assert read_stack_file(path) == {"value": text, "port": 5432}
+
+
 def test_words_that_old_yaml_reads_as_booleans_stay_words(project: Path) -> None:
     text = (
         "config:\n  ragstack:ollama: {container: {restart: no}, non_root: true}\n"

@@ -11,7 +11,7 @@ import pytest
 from components import settings as package
 from components.settings import Settings
 from components.settings.ollama import PRESETS
-from scripts.stack_file import PROJECT, settings_of
+from scripts.stack_file import PROJECT_NAME, settings_of
 from tests.pure.given import CHAT, EMBEDDING, settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,6 +194,6 @@ def test_a_password_is_kept_and_not_shown() -> None:
 def test_load_reads_the_configuration_that_the_engine_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"ragstack:profile": "prod", "ragstack:models": json.dumps([EMBEDDING, CHAT])}
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(config))
-    monkeypatch.setattr(pulumi, "get_project", lambda: PROJECT)
+    monkeypatch.setattr(pulumi, "get_project", lambda: PROJECT_NAME)
     monkeypatch.setattr(pulumi, "get_stack", lambda: "any")
     assert package.load().profile == "prod"

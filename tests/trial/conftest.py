@@ -16,7 +16,10 @@ from typing import Any
 
 import docker
 import pytest
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
+
+from components.errors import StackError
+from components.hosts.engine import DEFAULT_SOCKET, Endpoint, open_client
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "trial-fixture-base:1"
@@ -95,10 +98,9 @@ class Program:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     try:
-        client = docker.DockerClient(base_url="unix:///var/run/docker.sock")
-        client.ping()
-    except DockerException as error:
-        pytest.skip(f"no Docker engine at /var/run/docker.sock: {error}")
+        client = open_client(Endpoint(address=DEFAULT_SOCKET))
+    except StackError as error:
+        pytest.skip(error.cause)
     yield client
     client.close()
 
@@ -144,8 +146,7 @@ def program(engine: docker.DockerClient, base_image: str, tmp_path: Path) -> Ite
     yield Program(folder, notes, prefix, {"prefix": prefix, "port": str(port), "image": base_image})
     for container in engine.containers.list(all=True, filters={"name": prefix}):
         container.remove(force=True, v=True)
-    for network in engine.networks.list(filters={"label": "ragstack.trial.stack=trialfixture/dev"}):
-        if not engine.networks.get(str(network.id)).containers:
-            network.remove()
+    for network in engine.networks.list(filters={"label": f"fixture.prefix={prefix}"}):
+        network.remove()
     for volume in engine.volumes.list(filters={"name": prefix}):
         volume.remove()
