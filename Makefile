@@ -29,8 +29,8 @@ lint: $(VENV)/ready-for-tests
 	@$(RUN) -m scripts.test lint
 
 requirements: $(VENV)/ready-for-tests
-	$(RUN) -m piptools compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe -o requirements.txt requirements.in
-	$(RUN) -m piptools compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe -o requirements-dev.txt requirements-dev.in
+	$(RUN) -m piptools compile -v --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe -o requirements.txt requirements.in
+	$(RUN) -m piptools compile -v --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe -o requirements-dev.txt requirements-dev.in
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -40,10 +40,10 @@ $(VENV)/bin/python:
 
 $(VENV)/ready: $(VENV)/bin/python requirements.txt
 	@echo "==> installing the pinned packages of requirements.txt into $(VENV)"
-	@$(RUN) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(RUN) -m pip install --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/ready-for-tests: $(VENV)/ready requirements-dev.txt
 	@echo "==> installing the pinned packages of requirements-dev.txt into $(VENV)"
-	@$(RUN) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(RUN) -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@

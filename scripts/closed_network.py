@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from components.hosts.engine import endpoint_of, open_client
 from components.settings import Settings
@@ -20,13 +20,26 @@ from components.settings.profiles import overlay
 from scripts.say import say
 from scripts.stack_file import namespaced, read_stack_file, settings_of
 
+# What Go's network packages say, and the engine passes on, when a registry cannot be reached at all.
+OUT_OF_REACH = (
+    "dial tcp",
+    "no such host",
+    "connection refused",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "network is unreachable",
+    "server misbehaving",
+    "request canceled",
+    "context deadline exceeded",
+)
+
 
 def config_file(project: Path, stack: str) -> Path:
     """The stack file to run with: the user's own, or a generated one where the image registry is out of reach."""
     own = project / f"Pulumi.{stack}.yaml"
     settings = settings_of(project, own, stack)
     generated = project / ".ragstack" / own.name
-    if settings.host.type != "local" or settings.registry.images or _can_pull(settings):
+    if is_never_stood_in(settings) or _registry_answers(settings):
         # The network may have opened since an earlier run.
         generated.unlink(missing_ok=True)
         return own
@@ -34,21 +47,29 @@ def config_file(project: Path, stack: str) -> Path:
     _install_builders(project)
     if subprocess.run([sys.executable, "-m", "images.stand_ins", "up"], check=False, cwd=project).returncode:
         raise SystemExit(1)
-    _write(generated, _stood_in(read_stack_file(own), settings, generated))
+    write_stack_file(generated, stood_in(read_stack_file(own), settings, generated))
     say(f"running with {generated.relative_to(project)}: {own.name} with the local registry and its images")
     return generated
+
+
+def is_never_stood_in(settings: Settings) -> bool:
+    """Whether the stack has to do with what it names: noise must never answer where somebody means production."""
+    return settings.host.type != "local" or bool(settings.registry.images) or settings.profile == "prod"
 
 
 def _install_builders(project: Path) -> None:
     """What builds the stand-ins is no part of a stack, hence not in requirements.txt."""
     if importlib.util.find_spec("gguf") is None:
         say("installing what builds them: requirements-dev.txt")
-        install = [sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r", "requirements-dev.txt"]
+        install = [sys.executable, "-m", "pip", "install", "--require-hashes", "-r", "requirements-dev.txt"]
         subprocess.run(install, check=True, cwd=project)
 
 
-def _can_pull(settings: Settings) -> bool:
-    """Asks the engine, which alone knows its proxies and mirrors, for an image it does not have yet."""
+def _registry_answers(settings: Settings) -> bool:
+    """Asks the engine, which alone knows its proxies and mirrors, for the images it does not have yet.
+
+    A registry that answers "unknown" or "denied" answers: the update then names the reference that is wrong.
+    """
     client = open_client(endpoint_of(settings.host))
     try:
         for reference in (settings.ollama_image, settings.pgvector_image):
@@ -56,14 +77,18 @@ def _can_pull(settings: Settings) -> bool:
                 client.images.get(reference)
             except ImageNotFound:
                 client.images.get_registry_data(reference)
-    except (APIError, DockerException, OSError):
+    except NotFound:
+        return True
+    except APIError as error:
+        return not any(sign in str(error.explanation) for sign in OUT_OF_REACH)
+    except (DockerException, OSError):
         return False
     finally:
         client.close()
     return True
 
 
-def _stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[str, Any]:
+def stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[str, Any]:
     from images.stand_ins import catalogue, registry
 
     available = {model.name: model for model in catalogue.MODELS}
@@ -87,6 +112,6 @@ def _stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[
     return merged
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def write_stack_file(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.command import PROJECT, arguments, existing
+from scripts.outputs import complete
 from scripts.say import run, say
 
 
@@ -19,7 +20,11 @@ def main() -> None:
 
 
 def variables(outputs: dict[str, Any]) -> dict[str, str]:
-    """What a RAG client needs, from a stack's outputs: OLLAMA_HOST is the variable of Ollama's own libraries."""
+    """What a RAG client needs, from a stack's outputs: OLLAMA_HOST is the variable of Ollama's own libraries.
+
+    Raises `StackError` when the outputs are not complete.
+    """
+    complete(outputs, "ollama_url", "database_url", "database_schema")
     # Pulumi leaves out an output that is None, as the embedding model of a stack without one.
     chat = outputs.get("chat_models")
     values = {

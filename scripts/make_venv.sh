@@ -19,4 +19,20 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 echo "==> making the virtual environment $venv"
-"$python" -m venv "$venv"
+(
+    seconds=0
+    while sleep 2; do
+        seconds=$((seconds + 2))
+        echo "==> making the virtual environment: $seconds s"
+    done
+) &
+ticker=$!
+# Half an environment has a python, which make would take for a whole one.
+trap 'kill "$ticker" 2>/dev/null; rm -rf "$venv"; exit 130' INT TERM
+made=0
+"$python" -m venv "$venv" || made=$?
+kill "$ticker" 2>/dev/null || true
+if [ "$made" != 0 ]; then
+    rm -rf "$venv"
+    exit "$made"
+fi

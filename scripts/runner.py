@@ -12,17 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import StackError
-from scripts.pulumi_cli import backend_environment, find_pulumi, install_pulumi
+from components.plan.names import names_of
+from components.settings import Settings
+from components.settings.host import Host
+from scripts.backend import backend_environment
+from scripts.pulumi_cli import find_pulumi, install_pulumi
+from scripts.recovery import release_dead_lock, remove_forgotten, show_failed_containers
 from scripts.say import say
+from scripts.stack_file import PROJECT_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A stack of this project, and the stack file it runs with."""
+    """A stack of this project, the stack file it runs with, and what that file says, where it was read."""
 
     project: Path
     stack: str
     config_file: Path
+    settings: Settings | None = None
+
+    @property
+    def local(self) -> tuple[Host, str] | None:
+        """The host and the prefix of the stack's Docker names, when its engine is the one at hand."""
+        if self.settings is None or self.settings.host.type != "local":
+            return None
+        return self.settings.host, names_of(self.settings, PROJECT_NAME, self.stack).prefix
 
 
 class Runner(ABC):
@@ -72,7 +86,7 @@ class EngineRunner(Runner):
     def __init__(self, target: Target, cli: Path) -> None:
         super().__init__(target)
         self.cli = str(cli)
-        self.environment = backend_environment(target.project)
+        self.environment = backend_environment(target.project, target.config_file, cli)
         self.environment["PATH"] = f"{cli.parent}{os.pathsep}{self.environment['PATH']}"
 
     def command(self, operation: str) -> list[str]:
@@ -80,7 +94,37 @@ class EngineRunner(Runner):
         if operation == "outputs":
             return [self.cli, "stack", "output", "--json", "--show-secrets", *common]
         confirmed = [] if operation == "preview" else ["--yes", "--skip-preview"]
+        # What is protected are volumes, and the provider keeps those when it forgets them.
+        confirmed += ["--ignore-protect"] if operation == "destroy" else []
         return [self.cli, operation, *confirmed, *common, "--config-file", str(self.target.config_file)]
+
+    def run(self, operation: str) -> None:
+        """As every runner, after what an update that died hard has left behind; a failed `up` shows the logs."""
+        self.prepare()
+        if operation in ("up", "destroy"):
+            self._recover()
+        done = subprocess.run(self.command(operation), cwd=self.target.project, env=self.environment, check=False)
+        if done.returncode:
+            if operation == "up" and self.target.local:
+                show_failed_containers(*self.target.local)
+            raise SystemExit(done.returncode)
+
+    def _recover(self) -> None:
+        stack = ["--stack", self.target.stack, "--non-interactive"]
+        release_dead_lock(
+            self.environment.get("PULUMI_BACKEND_URL", ""),
+            self.target.stack,
+            [self.cli, "cancel", "--yes", *stack],
+            self.environment,
+        )
+        if not self.target.local:
+            return
+        export = [self.cli, "stack", "export", *stack]
+        done = subprocess.run(
+            export, cwd=self.target.project, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            remove_forgotten(*self.target.local, json.loads(done.stdout))
 
     def prepare(self) -> None:
         """Selects or creates the stack. The engine then adds its salt to the user's stack file, also where another file
@@ -111,7 +155,11 @@ class TrialRunner(Runner):
         """Nothing: `trial` keeps a state of its own and makes it on first use."""
 
     def command(self, operation: str) -> list[str]:
-        more = {"preview": [], "outputs": ["--json", "--show-secrets"]}.get(operation, ["--yes"])
+        more = {
+            "preview": [],
+            "outputs": ["--json", "--show-secrets"],
+            "destroy": ["--yes", "--ignore-protect"],
+        }.get(operation, ["--yes"])
         target = ["--stack", self.target.stack, "--config-file", str(self.target.config_file)]
         return [sys.executable, "-m", "trial", operation, *more, *target]
 

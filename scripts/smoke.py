@@ -9,9 +9,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from components.dynamic import still_going
 from components.errors import StackError
 from components.models.api import OllamaClient
+from components.models.errors import ServerUnreachableError
 from scripts.command import arguments, existing
+from scripts.outputs import complete
 from scripts.say import run, say
 
 QUESTION = "How do I get my money back?"
@@ -25,6 +28,8 @@ RIGHT = PASSAGES[0]
 # Its weights are random numbers (images/stand_ins), so nobody should read its text as an answer.
 NOISE_MODEL = "tiny-chat:"
 ANSWER_TOKENS = 60
+# Seconds for those tokens once the model is in memory: one token in two seconds, slower than any use of it would bear.
+ANSWER_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,11 @@ def main() -> None:
 
 
 def answer(outputs: dict[str, Any]) -> list[Hit]:
-    """Prints the round trip and returns the hits, best first. Raises `StackError` when a wrong passage is first."""
+    """Prints the round trip and returns the hits, best first.
+
+    Raises `StackError` when outputs are missing, a wrong passage is first, or the chat model gives no answer in time.
+    """
+    complete(outputs, "ollama_url", "database_url", "database_schema")
     model = outputs.get("embedding_model")
     if not model:
         raise StackError(
@@ -49,7 +58,8 @@ def answer(outputs: dict[str, Any]) -> list[Hit]:
     started = time.monotonic()
     say("RAG round trip: embed, store, search, answer")
     with OllamaClient(outputs["ollama_url"]) as ollama:
-        question, *passages = ollama.embed(model, [QUESTION, *PASSAGES])
+        with still_going(f"embedding with {model}, which may have to be loaded first", say):
+            question, *passages = ollama.embed(model, [QUESTION, *PASSAGES])
         hits = search(outputs["database_url"], outputs["database_schema"], question, passages)
         print(f"  question   {QUESTION}")
         for hit in hits:
@@ -60,7 +70,7 @@ def answer(outputs: dict[str, Any]) -> list[Hit]:
                 f"check that {model} is an embedding model for this language",
             )
         print(f"  answer     {hits[0].text} (the nearest passage)")
-        _generate(ollama, outputs["chat_models"])
+        _generate(ollama, outputs.get("chat_models") or [])
     print(f"  {len(question)} dimensions, {len(PASSAGES)} rows, {time.monotonic() - started:.1f} s")
     return hits
 
@@ -105,7 +115,23 @@ def _generate(ollama: OllamaClient, chat_models: list[str]) -> None:
         return
     model = chat_models[0]
     prompt = f"Answer in one sentence, from this passage alone.\nPassage: {RIGHT}\nQuestion: {QUESTION}"
-    text = ollama.generate(model, prompt, options={"num_predict": ANSWER_TOKENS})
+    # Loading has a limit of its own in the client: weights of tens of gigabytes may take minutes.
+    with still_going(f"loading {model}", say):
+        ollama.load(model, "chat")
+    started = time.monotonic()
+    try:
+        with (
+            still_going(f"generating with {model}", say),
+            OllamaClient(ollama.base_url, load_timeout=ANSWER_LIMIT_S) as bounded,
+        ):
+            text = bounded.generate(model, prompt, options={"num_predict": ANSWER_TOKENS})
+    except ServerUnreachableError:
+        if time.monotonic() - started < ANSWER_LIMIT_S:
+            raise
+        raise StackError(
+            f"{model} gave no answer of {ANSWER_TOKENS} tokens within {ANSWER_LIMIT_S:.0f} s.",
+            "declare a smaller chat model in ragstack:models, or give the server more CPUs or a GPU",
+        ) from None
     words = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     if model.startswith(NOISE_MODEL):
         print(f"  generated  {len(text)} characters of noise by {model}, a stand-in with random weights")

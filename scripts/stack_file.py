@@ -31,13 +31,16 @@ def read_stack_file(path: Path) -> dict[str, Any]:
 
 
 def settings_of(project: Path, path: Path, stack: str) -> Settings:
-    """The validated settings of a stack file over the defaults of Pulumi.yaml. Raises `SettingsError`.
+    """The validated settings of a stack file over the defaults of Pulumi.yaml.
 
-    Encrypted values are left out: only the engine can read them, and no command here needs one.
+    Encrypted values inside a section are left out: only the engine can read them, and no command here needs one.
+    Raises `SettingsError`, and `StackError` for a section that is encrypted as a whole.
     """
     declared = read_stack_file(project / "Pulumi.yaml").get("config") or {}
     config = namespaced({name: entry["default"] for name, entry in declared.items() if "default" in entry})
-    config |= _without_secrets(read_stack_file(path).get("config") or {})
+    own = read_stack_file(path).get("config") or {}
+    _refuse_encrypted_sections(own, path, stack)
+    config |= _without_secrets(own)
     return parse({key: _as_text(value) for key, value in config.items()}, project=PROJECT_NAME, stack=stack)
 
 
@@ -47,6 +50,17 @@ def namespaced(sections: dict[str, Any]) -> dict[str, Any]:
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _refuse_encrypted_sections(config: dict[str, Any], path: Path, stack: str) -> None:
+    """Without its section a command would go by the defaults, as to another engine than the stack's."""
+    for key, value in config.items():
+        if key.startswith(f"{PROJECT_NAME}:") and _is_secret(value):
+            raise StackError(
+                f"{path.name}: {key} is encrypted as a whole, and the commands need to read it.",
+                f"pulumi config rm --stack {stack} {key}, set its keys in clear, and encrypt the password alone:"
+                f" pulumi config set --stack {stack} --secret --path '{key}.<path to the password>'",
+            )
 
 
 def _without_secrets(value: Any) -> Any:

@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 from components.errors import StackError
 from scripts.command import PROJECT
 from scripts.docker_engine import ensure_engine
+from scripts.private_dir import private_dir
 from scripts.say import run, say
 
 NEEDS_ENGINE = ("trial", "live")
@@ -118,8 +119,7 @@ def _actionlint() -> list[str]:
 
 
 def _pytest(tier: str) -> Result:
-    report = PROJECT / ".ragstack" / f"test-{tier}.xml"
-    report.parent.mkdir(exist_ok=True)
+    report = private_dir(PROJECT) / f"test-{tier}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"tests/{tier}", f"--junit-xml={report}", "-o", "junit_family=xunit2"]
     code = subprocess.run(command, cwd=PROJECT, check=False).returncode

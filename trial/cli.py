@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             config_file=options.config_file,
             config=dict(options.config),
             console=console,
+            ignore_protect=options.ignore_protect,
         )
         _show(result, options, console)
         return 0
@@ -118,6 +119,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON document; progress goes to standard error")
     parser.add_argument("--show-secrets", action="store_true", help="print secret outputs in the clear")
     parser.add_argument("--yes", "-y", action="store_true", help="destroy without asking")
+    parser.add_argument("--ignore-protect", action="store_true", help="destroy what is protected, too")
     parser.add_argument("--debug", action="store_true", help="print the traceback of every failure")
     return parser.parse_args(arguments)
 

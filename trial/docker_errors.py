@@ -26,6 +26,12 @@ _KNOWN = (
         "declare it as a RemoteImage and use its image_id, or pull or build it first",
     ),
     (
+        ("invalid reference format", "invalid tag"),
+        "{what} has a name that Docker does not take",
+        "write the image as repository:tag, the repository in lower case and without doubled separators; "
+        "when the stack's name is part of it, choose another stack name",
+    ),
+    (
         ("could not select device driver", "unresolvable cdi"),
         "The Docker engine cannot give {what} its GPU",
         "install the NVIDIA container toolkit and restart Docker, or set the accelerator to cpu",
@@ -115,6 +121,8 @@ def explain_pull(image: str, text: str) -> StackError:
             f"The disk of the Docker engine is full, so {image} could not be pulled.",
             "free space with `docker system df` and `docker image prune`; the next run resumes the pull",
         )
+    if "invalid reference format" in low:
+        return explain(f"image {image}", DockerException(text))
     if "unauthorized" in low or "authentication required" in low or "no basic auth" in low:
         return StackError(f"{where} wants a login for {image}.", f"run `docker login {registry}`, then run this again")
     if any(word in low for word in _NO_IMAGE):

@@ -29,7 +29,7 @@ SCHEMAS: Mapping[str, Schema] = {
         "name keepLocally forceRemove platform pullTriggers triggers",
         build=_of(
             "context dockerfile target buildArgs tags label labels noCache platform pullParent remove forceRemove"
-            " networkMode extraHosts"
+            " networkMode extraHosts useLegacyBuilder"
         ),
     ),
     "docker:index/container:Container": _of(

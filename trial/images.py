@@ -28,7 +28,7 @@ _SAY_EVERY_SECONDS = 2.0
 class RemoteImage(OnEngine):
     """As with the provider, an image that is on the engine already is not pulled again unless a trigger changes.
 
-    Builds use the engine's classic builder, so Dockerfiles that need BuildKit fail here.
+    Builds use the engine's classic builder always (`useLegacyBuilder` says no more), so BuildKit Dockerfiles fail here.
     """
 
     def diff(self, step: Step, old: Entry) -> tuple[Change, str]:

@@ -62,12 +62,14 @@ def run(
     config_file: str | Path | None = None,
     config: Mapping[str, str] | None = None,
     console: Console | None = None,
+    ignore_protect: bool = False,
 ) -> Result:
     """Runs one command of `COMMANDS` on the program in a folder; progress goes to `console`
     (by default standard output, after a first line that says what this is).
 
-    `config` (key -> text) wins over the stack's file. Raises StackError for what the user can mend, whatever the
-    program raised otherwise, and KeyboardInterrupt after Ctrl-C, with everything done so far recorded.
+    `config` (key -> text) wins over the stack's file; `ignore_protect` lets `destroy` take the protected too. Raises
+    StackError for what the user can mend, whatever the program raised otherwise, and KeyboardInterrupt after Ctrl-C,
+    with everything done so far recorded.
     """
     if command not in COMMANDS:
         raise ValueError(f"{command!r} is none of {', '.join(COMMANDS)}")
@@ -76,13 +78,14 @@ def run(
     if console is None:
         console = Console(sys.stdout)
         console.line(BANNER)
-    session = _Session(configuration.load(folder, stack, file, config), console)
+    session = _Session(configuration.load(folder, stack, file, config), console, ignore_protect)
     return session.run(command)
 
 
 class _Session:
-    def __init__(self, project: configuration.Project, console: Console) -> None:
+    def __init__(self, project: configuration.Project, console: Console, ignore_protect: bool) -> None:
         self._project = project
+        self._ignore_protect = ignore_protect
         self._console = console
         self._stopping = threading.Event()
         self._engines = Engines(project.config)
@@ -151,6 +154,9 @@ class _Session:
         return self._summary(deployment, state, began)
 
     def _destroy(self, state: State, began: float) -> Result:
+        if self._ignore_protect:
+            for entry in state.entries.values():
+                entry.protect = False
         deployment = self._deployment(state, dry_run=False)
         self._in_context(deployment.remove_undeclared)
         state.outputs = {}

@@ -59,6 +59,11 @@ def has_password(connection: psycopg.Connection, user: User) -> bool:
     return row is not None and verifies(row[0], user.password)
 
 
+def is_member(here: psycopg.Connection, user: str, group: str) -> bool:
+    """Whether a user may act as a group, itself or through another role. Both have to exist."""
+    return _holds(here, "select pg_has_role(%(user)s, %(group)s, 'member')", user=user, group=group)
+
+
 def _schema_and_extension(here: psycopg.Connection, layout: Layout) -> Iterator[str]:
     owned: LiteralString = (
         "select nspowner = to_regrole(quote_ident(%(owner)s)) from pg_namespace where nspname = %(schema)s"
@@ -117,10 +122,7 @@ def _users(here: psycopg.Connection, layout: Layout) -> Iterator[str]:
         if _holds(here, "select has_database_privilege(%(user)s, %(database)s, 'create')", **names):
             yield f"{user.name} may create schemas in {layout.database}"
         for group, belongs in ((layout.owner, app), (layout.reader, not app)):
-            if (
-                _holds(here, "select pg_has_role(%(user)s, %(group)s, 'member')", user=user.name, group=group)
-                != belongs
-            ):
+            if is_member(here, user.name, group) != belongs:
                 yield f"{user.name} is {'no ' if belongs else 'a '}member of {group}"
         if sorted(_settings(here, layout, user)) != sorted(_expected_settings(here, layout, user)):
             yield f"{user.name} does not start with the declared search_path and role in {layout.database}"

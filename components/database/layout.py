@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from components.errors import StackError
-
-MAX_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts longer names off without an error
+from components.settings.identifiers import MAX_NAME_BYTES, owner_of, reader_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +50,12 @@ class Layout:
     @property
     def owner(self) -> str:
         """The role that owns the schema."""
-        return f"{self.database}_owner"
+        return owner_of(self.database)
 
     @property
     def reader(self) -> str:
         """The role that may read the schema."""
-        return f"{self.database}_reader"
+        return reader_of(self.database)
 
     @property
     def mark(self) -> str:

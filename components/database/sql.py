@@ -21,7 +21,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from components.database.audit import EXTENSION, SYSTEM_DATABASES, has_password, missing, undeclared
+from components.database.audit import EXTENSION, SYSTEM_DATABASES, has_password, is_member, missing, undeclared
 from components.database.connect import Server, connect
 from components.database.layout import Layout, User, version
 from components.dynamic import Report
@@ -164,8 +164,11 @@ def _privileges(here: psycopg.Connection, layout: Layout) -> None:
         app = user.role == "app"
         _run(here, "revoke all on database {} from {}", layout.database, user.name)
         _run(here, "grant connect on database {} to {}", layout.database, user.name)
-        _run(here, "grant {} to {}", layout.owner if app else layout.reader, user.name)
-        _run(here, "revoke {} from {}", layout.reader if app else layout.owner, user.name)
+        ours, theirs = (layout.owner, layout.reader) if app else (layout.reader, layout.owner)
+        _run(here, "grant {} to {}", ours, user.name)
+        # Of one who is no member it would be a warning in the server's log.
+        if is_member(here, user.name, theirs):
+            _run(here, "revoke {} from {}", theirs, user.name)
         _run(
             here, "alter role {} in database {} set search_path = {}, public", user.name, layout.database, layout.schema
         )

@@ -45,6 +45,13 @@ class Endpoint:
         return self.address.startswith("tcp://") and (host == "localhost" or _is_loopback(host))
 
 
+class EngineNotPermittedError(StackError):
+    """An engine is there, and its socket is closed to this user."""
+
+
+EngineNotPermittedError.__module__ = "builtins"
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -81,7 +88,10 @@ def _context_endpoint(name: str | None) -> Endpoint:
 
 
 def open_client(endpoint: Endpoint) -> docker.DockerClient:
-    """A client whose engine has answered. Raises `StackError` with the reason and the mend when none does."""
+    """A client whose engine has answered.
+
+    Raises `EngineNotPermittedError` when this user may not use it, another `StackError` when none answers.
+    """
     tls = ContextAPI.get_context(endpoint.context).TLSConfig if endpoint.context else None
     try:
         client = docker.DockerClient(base_url=endpoint.address, timeout=_TIMEOUT_S, tls=tls or False)
@@ -94,7 +104,7 @@ def open_client(endpoint: Endpoint) -> docker.DockerClient:
 def _explained(address: str, error: Exception) -> StackError:
     reason = str(error)
     if "Permission denied" in reason or "PermissionError" in reason:
-        return StackError(
+        return EngineNotPermittedError(
             f"The Docker engine at {address} does not let this user in.",
             "sudo usermod -aG docker $USER, then log in again (or set ragstack:host.docker_host to a rootless engine)",
         )
@@ -108,7 +118,7 @@ def _explained(address: str, error: Exception) -> StackError:
 
 
 def facts_of(client: docker.DockerClient, endpoint: Endpoint) -> HostFacts:
-    """The facts of the machine behind an engine. Device groups are read only from the machine at hand."""
+    """The facts of the machine behind an engine. Devices are looked at only on the machine at hand."""
     info: dict[str, Any] = client.info()
     major, minor = [*re.findall(r"\d+", str(info["ServerVersion"])), "0", "0"][:2]
     return HostFacts(
@@ -119,7 +129,13 @@ def facts_of(client: docker.DockerClient, endpoint: Endpoint) -> HostFacts:
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
         cdi=bool(info.get("CDISpecDirs")),
         device_group_ids=device_group_ids() if endpoint.is_at_hand else (),
+        device_paths=device_paths() if endpoint.is_at_hand else None,
     )
+
+
+def device_paths(root: Path = Path("/dev")) -> tuple[str, ...]:
+    """Those of the AMD compute device and the folder of render nodes that exist under `root`, as paths below /dev."""
+    return tuple(f"/dev/{name}" for name in ("kfd", "dri") if (root / name).exists())
 
 
 def device_group_ids(root: Path = Path("/dev")) -> tuple[int, ...]:

@@ -1,51 +1,14 @@
-"""Model references as Ollama reads them: `[host[:port]/][namespace/]model[:tag]`.
-
-Defaults and limits on the parts are those of Ollama 0.17.4, types/model/name.go.
-"""
+"""When two names or digests mean the same model; the grammar is `components/settings/model_reference.py`."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 
 from components.errors import StackError
+from components.settings.model_reference import ModelReference, read
 
-DEFAULT_HOST = "registry.ollama.ai"
-DEFAULT_NAMESPACE = "library"
-DEFAULT_TAG = "latest"
 MIN_DIGEST_HEX = 12
-
-_PARTS = {
-    "host": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}"),
-    "namespace": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}"),
-    "model": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"),
-    "tag": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelReference:
-    """One model name with every part filled in."""
-
-    model: str
-    tag: str = DEFAULT_TAG
-    namespace: str = DEFAULT_NAMESPACE
-    host: str = DEFAULT_HOST
-
-    @property
-    def short(self) -> str:
-        """The name as /api/tags lists it: default host and namespace left out, the tag always there."""
-        if self.host.lower() != DEFAULT_HOST:
-            return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
-        if self.namespace.lower() != DEFAULT_NAMESPACE:
-            return f"{self.namespace}/{self.model}:{self.tag}"
-        return f"{self.model}:{self.tag}"
-
-    @property
-    def key(self) -> str:
-        """What two names of the same model have in common: Ollama ignores case."""
-        return self.short.lower()
 
 
 def parse(name: str) -> ModelReference:
@@ -53,23 +16,11 @@ def parse(name: str) -> ModelReference:
 
     Raises StackError when Ollama would call it an invalid model name.
     """
-    rest, tag = name, DEFAULT_TAG
-    if name.rfind(":") > name.rfind("/"):
-        rest, _, tag = name.rpartition(":")
-    parts = rest.rsplit("/", 2)
-    reference = ModelReference(
-        model=parts[-1],
-        tag=tag,
-        namespace=parts[-2] if len(parts) > 1 else DEFAULT_NAMESPACE,
-        host=parts[-3] if len(parts) > 2 else DEFAULT_HOST,
-    )
-    for part, pattern in _PARTS.items():
-        if not pattern.fullmatch(getattr(reference, part)):
-            raise StackError(
-                f"{name!r} is no model name: {part} {getattr(reference, part)!r} is not allowed",
-                "write it as [host[:port]/][namespace/]model:tag, for example all-minilm:22m",
-            )
-    return reference
+    try:
+        return read(name)
+    except ValueError as error:
+        wrong, _, allowed = str(error).partition("; allowed: ")
+        raise StackError(f"{name!r} {wrong}", f"write it as {allowed}") from None
 
 
 def normalise(name: str) -> str:

@@ -83,18 +83,30 @@ def _rocm(accelerator: Accelerator, facts: HostFacts) -> Devices:
         environment["ROCR_VISIBLE_DEVICES"] = ",".join(map(str, accelerator.visible_devices))
     if accelerator.hsa_override_gfx_version:
         environment["HSA_OVERRIDE_GFX_VERSION"] = accelerator.hsa_override_gfx_version
-    return Devices(
-        paths=("/dev/kfd", "/dev/dri"), group_ids=_group_ids(accelerator, facts, "/dev/kfd"), environment=environment
-    )
+    paths = _existing(accelerator, facts, "/dev/kfd", "/dev/dri")
+    return Devices(paths=paths, group_ids=_group_ids(accelerator, facts, "/dev/kfd"), environment=environment)
 
 
 def _vulkan(accelerator: Accelerator, facts: HostFacts) -> Devices:
     environment = {"OLLAMA_VULKAN": "1"}
     if accelerator.visible_devices:
         environment["GGML_VK_VISIBLE_DEVICES"] = ",".join(map(str, accelerator.visible_devices))
+    paths = _existing(accelerator, facts, "/dev/dri")
     return Devices(
-        paths=("/dev/dri",), group_ids=_group_ids(accelerator, facts, "/dev/dri/renderD128"), environment=environment
+        paths=paths, group_ids=_group_ids(accelerator, facts, "/dev/dri/renderD128"), environment=environment
     )
+
+
+def _existing(accelerator: Accelerator, facts: HostFacts, *paths: str) -> tuple[str, ...]:
+    """`paths`, which Docker refuses only when it starts the container. Unknown facts are left to it."""
+    absent = [path for path in paths if facts.device_paths is not None and path not in facts.device_paths]
+    if absent:
+        raise StackError(
+            f"accelerator.kind is {accelerator.kind}, but this machine has no {' and no '.join(absent)}.",
+            "install the GPU's driver and see that its module is loaded (`ls -l /dev/kfd /dev/dri`), or "
+            "`pulumi config set --path 'ragstack:accelerator.kind' cpu`",
+        )
+    return paths
 
 
 def _group_ids(accelerator: Accelerator, facts: HostFacts, device: str) -> tuple[int, ...]:

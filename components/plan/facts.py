@@ -11,7 +11,8 @@ class HostFacts:
 
     `memory_mib` is all of the machine's memory; `engine_version` is (major, minor); `cdi` tells whether the engine
     resolves CDI devices; `device_group_ids` are the numeric groups of /dev/kfd and /dev/dri/renderD*, empty when there
-    are none or the machine is not the one at hand.
+    are none or the machine is not the one at hand. `device_paths` are those of /dev/kfd and /dev/dri that exist, None
+    when the machine is not the one at hand, so that nobody knows.
     """
 
     cpus: int
@@ -21,3 +22,4 @@ class HostFacts:
     runtimes: tuple[str, ...] = ()
     cdi: bool = False
     device_group_ids: tuple[int, ...] = ()
+    device_paths: tuple[str, ...] | None = None

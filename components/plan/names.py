@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 
 from components.errors import StackError
@@ -19,6 +21,17 @@ class Names:
     ollama_volume: str
     postgres_container: str
     postgres_volume: str
+
+    def image_repository(self, service: str) -> str:
+        """The repository of an image built for this stack, valid in Docker's grammar whatever the stack is called.
+
+        Stacks may have capitals, and dots, dashes and underscores in any number and place. A name that has to be
+        changed carries a mark of the original, so that two stacks never share a repository.
+        """
+        plain = re.sub(r"[^a-z0-9]+", "-", self.prefix.lower()).strip("-")
+        if plain != self.prefix:
+            plain = f"{plain}-{hashlib.sha256(self.prefix.encode()).hexdigest()[:8]}"
+        return f"{plain}-{service.replace('_', '-')}"
 
 
 def names_of(settings: Settings, project: str, stack: str) -> Names:

@@ -40,13 +40,15 @@ def built_image(
         digest.update(f"{key}={value}\0".encode())
     return docker.RemoteImage(
         name,
-        name=f"{names.prefix}-{context.replace('_', '-')}:{digest.hexdigest()[:12]}",
+        name=f"{names.image_repository(context)}:{digest.hexdigest()[:12]}",
         keep_locally=True,
         build=docker.RemoteImageBuildArgs(
             # Relative to the program, so that two checkouts of one stack agree.
             context=f"images/{context}",
             build_args=build_args,
             extra_hosts=list(extra_hosts) or None,
+            # BuildKit resolves `host-gateway` on newer engines only ("host-gateway IP not found" on 20.10).
+            use_legacy_builder=True if extra_hosts else None,
             remove=True,
         ),
         opts=opts,

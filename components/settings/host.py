@@ -33,9 +33,9 @@ class Host(Section):
     type: Literal["local", "aws", "ssh"] = "local"
     docker_host: str | None = Field(
         default=None,
-        pattern=r"^(unix:///|tcp://|npipe:////|ssh://)\S+$",
+        pattern=r"^(unix:///|tcp://|npipe:////)\S+$",
         examples=["unix:///var/run/docker.sock"],
-        description="unix:///path, tcp://host:port or ssh://user@host",
+        description="unix:///path or tcp://127.0.0.1:port",
     )
     docker_context: str | None = Field(
         default=None,

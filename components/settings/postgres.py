@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from components.settings.base import Section
 from components.settings.container import Container
-from components.settings.types import DockerName, Identifier, LoopbackAddress, Memory, Port
+from components.settings.identifiers import DatabaseName, RoleName
+from components.settings.types import DockerName, LoopbackAddress, Memory, Port
+
+_LONG_ASCII = "a text of at least 12 characters, all of them printable ASCII (space to ~)"
+_PRINTABLE_ASCII = re.compile(r"[ -~]*")
 
 
 class DatabaseUser(Section):
     """`app` owns its schema and nothing else; `readonly` may read it. Left out, the password is generated."""
 
-    name: Identifier = Field(examples=["rag"])
+    name: RoleName = Field(examples=["rag"])
     role: Literal["app", "readonly"] = "app"
-    password: SecretStr | None = Field(default=None, min_length=12, description="a text of at least 12 characters")
+    password: SecretStr | None = Field(default=None, min_length=12, description=_LONG_ASCII)
+
+    @field_validator("password")
+    @classmethod
+    def _means_the_same_everywhere(cls, password: SecretStr | None) -> SecretStr | None:
+        """Clients prepare other characters in different ways (SASLprep, NFKC, or not at all), so that a password with
+        them may be right for one and wrong for another."""
+        if password is not None and not _PRINTABLE_ASCII.fullmatch(password.get_secret_value()):
+            raise ValueError(f"has characters that are not printable ASCII; allowed: {_LONG_ASCII}")
+        return password
 
 
 class Tuning(Section):
@@ -41,7 +55,7 @@ class Postgres(Section):
     """One database with the `vector` extension. The administrator's password is generated and stays in the stack."""
 
     version: Annotated[Literal[16, 17, 18], BeforeValidator(_number)] = 17
-    database: Identifier = "rag"
+    database: DatabaseName = "rag"
     users: Annotated[tuple[DatabaseUser, ...], Field(min_length=1, description="a list of at least one user")] = (
         DatabaseUser(name="rag"),
     )
@@ -59,8 +73,8 @@ class Postgres(Section):
     @classmethod
     def _one_application(cls, users: tuple[DatabaseUser, ...]) -> tuple[DatabaseUser, ...]:
         names = [user.name for user in users]
-        if len(set(names)) != len(names) or "postgres" in names:
-            raise ValueError("names a user twice or takes the name postgres; allowed: different names, not postgres")
+        if len(set(names)) != len(names):
+            raise ValueError("names a user twice; allowed: different names")
         if [user.role for user in users].count("app") != 1:
             raise ValueError(
                 "needs exactly one user with role: app; allowed: one app user, any number of readonly ones"

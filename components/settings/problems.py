@@ -43,6 +43,7 @@ class SettingsError(StackError):
         count = len(self.problems)
         lines = [f"Pulumi.{stack}.yaml: {count} setting{'s' if count > 1 else ''} cannot work; nothing was created."]
         lines += [f"- {problem.key} {problem.wrong}\n    mend: {problem.mend}" for problem in self.problems]
+        lines.append(f"Each can also be mended by editing Pulumi.{stack}.yaml.")
         # The message is the list: a StackError's single cause and mend would repeat its first line.
         Exception.__init__(self, "\n".join(lines))
         self.cause, self.mend = lines[0], self.problems[0].mend

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.settings.base import Section
-from components.settings.types import RegistryPrefix
+from components.settings.types import ModelRegistry, RegistryPrefix
 
 
 class Registry(Section):
@@ -16,5 +16,5 @@ class Registry(Section):
     """
 
     images: RegistryPrefix = Field(default="", examples=["registry.example.com:5000"])
-    models: RegistryPrefix = Field(default="", examples=["registry.example.com:5000"])
+    models: ModelRegistry = Field(default="", examples=["registry.example.com:5000"])
     models_insecure: bool = False

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from components.settings.identifiers import owner_of, reader_of
+from components.settings.model_reference import read
 from components.settings.problems import Problem, set_command
 from components.settings.stack import Settings
 
@@ -43,10 +45,21 @@ def volumes_differ(at: Context) -> Iterator[Problem]:
         )
 
 
+def users_are_no_groups(at: Context) -> Iterator[Problem]:
+    database = at.settings.postgres.database
+    for index, user in enumerate(at.settings.postgres.users):
+        if user.name in (owner_of(database), reader_of(database)):
+            yield at.problem(
+                f"postgres.users[{index}].name",
+                f"is the name of a group of the database {database}; "
+                f"allowed: any name but {owner_of(database)} and {reader_of(database)}",
+                f"{user.role}_user",
+            )
+
+
 def apple_is_at_hand(at: Context) -> Iterator[Problem]:
     host = at.settings.host
-    is_remote = host.type != "local" or (host.docker_host or "").startswith("ssh://")
-    if at.settings.accelerator.kind == "apple" and is_remote:
+    if at.settings.accelerator.kind == "apple" and host.type != "local":
         yield at.problem(
             "accelerator.kind",
             "is apple on a remote host; allowed there: cpu, nvidia, rocm, vulkan (apple means Ollama runs natively on "
@@ -69,8 +82,7 @@ def apple_keeps_its_own_server(at: Context) -> Iterator[Problem]:
 def models_are_listed_once(at: Context) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, model in enumerate(at.settings.models):
-        # Ollama ignores case, and library/ is where a model without a namespace is.
-        name = model.name.lower().removeprefix("library/")
+        name = read(model.name).key
         if name in first:
             key = at.key(f"models[{index}]")
             yield Problem(
@@ -107,6 +119,7 @@ def image_fits_postgres_version(at: Context) -> Iterator[Problem]:
 RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...] = (
     (frozenset({"ollama", "postgres"}), ports_differ),
     (frozenset({"ollama", "postgres"}), volumes_differ),
+    (frozenset({"postgres"}), users_are_no_groups),
     (frozenset({"accelerator", "host"}), apple_is_at_hand),
     (frozenset({"accelerator", "ollama"}), apple_keeps_its_own_server),
     (frozenset({"models"}), models_are_listed_once),

@@ -10,6 +10,7 @@ from components.settings.accelerator import Accelerator
 from components.settings.base import Section
 from components.settings.host import Host
 from components.settings.images import Images
+from components.settings.model_reference import names_a_host
 from components.settings.models import Model
 from components.settings.network import Network
 from components.settings.ollama import Ollama
@@ -56,7 +57,7 @@ class Settings(Section):
 
     def model_source(self, name: str) -> str:
         """The reference a model is pulled by: its own name, or that name on the mirror `registry.models`."""
-        if not self.registry.models or _names_a_registry(name):
+        if not self.registry.models or names_a_host(name):
             return name
         # Ollama keeps models without a namespace under library/.
         return f"{self.registry.models}/{name}" if "/" in name else f"{self.registry.models}/library/{name}"
@@ -68,6 +69,6 @@ class Settings(Section):
 
 
 def _names_a_registry(reference: str) -> bool:
-    """Docker's rule, and Ollama's: the part before the first slash is a host when it looks like one."""
+    """Docker's rule: the part before the first slash is a host when it looks like one."""
     first, slash, _ = reference.partition("/")
     return bool(slash) and ("." in first or ":" in first or first == "localhost")

@@ -9,7 +9,9 @@ import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from components.settings.model_reference import HOST, names_a_tag, read
 
 _DURATION_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]+)?(?:h|ms|m|s))+")
@@ -26,12 +28,8 @@ _IMAGE = re.compile(
     r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::(?P<tag>[\w][\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
-_MODEL = re.compile(
-    r"(?:[A-Za-z0-9][\w.-]*(?::\d+)?/)?(?:[A-Za-z0-9][\w.-]*/)*[A-Za-z0-9][\w.-]*:[A-Za-z0-9][\w.-]*", re.ASCII
-)
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _DOCKER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,62}")
-_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _GPU_ID = re.compile(r"[0-9]+|GPU-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|MIG-[0-9a-fA-F-]{36}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -79,12 +77,9 @@ def _keep_alive(text: str) -> str:
         raise ValueError(f"{error}, or -1 (keep loaded for ever), or 0 (unload at once)") from None
 
 
-def _memory(value: object) -> object:
-    if value == "auto" or not isinstance(value, str):
-        if isinstance(value, bool | float):
-            raise ValueError(f"is not a size; allowed: {MEMORY_ALLOWED}")
-        return value
-    match = _MEMORY.fullmatch(value.strip())
+def _memory(value: object) -> int:
+    # A number alone is refused as well: bytes to Docker, kilobytes or pages to PostgreSQL, nobody knows which here.
+    match = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"is not a size; allowed: {MEMORY_ALLOWED}")
     return round(float(match[1]) * _MEMORY_UNITS_IN_MIB[match[2].lower()])
@@ -126,10 +121,9 @@ def _image(text: str) -> str:
 
 
 def _model(text: str) -> str:
-    if ":" not in text.rsplit("/", 1)[-1]:
+    if not names_a_tag(text):
         raise ValueError("has no tag; allowed: a model with its tag, such as all-minilm:22m")
-    if not _MODEL.fullmatch(text):
-        raise ValueError("is not a model reference; allowed: [host/][namespace/]model:tag, such as all-minilm:22m")
+    read(text)
     return text
 
 
@@ -150,13 +144,14 @@ Duration = Annotated[
 # Docker takes a zero for "not set" and falls back to its own default.
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 KeepAlive = Annotated[str, BeforeValidator(str), AfterValidator(_keep_alive)]
-# Always MiB once validated; the stack file writes it with a unit.
-Memory = Annotated[int, BeforeValidator(_memory), AfterValidator(_at_least_smallest)]
+# Always MiB once validated; the stack file writes it with a unit, and so does a dump.
+Memory = Annotated[
+    int, BeforeValidator(_memory), AfterValidator(_at_least_smallest), PlainSerializer("{}m".format, return_type=str)
+]
 ImageReference = Annotated[str, AfterValidator(_image)]
 ModelName = Annotated[str, AfterValidator(_model)]
 Digest = Annotated[str, _matching(_DIGEST, "a sha256 digest of 12 to 64 hexadecimal digits, as `ollama list` shows it")]
 DockerName = Annotated[str, _matching(_DOCKER_NAME, "2 to 63 letters, digits, dots, dashes and underscores")]
-Identifier = Annotated[str, _matching(_IDENTIFIER, "a lower-case PostgreSQL identifier of at most 63 characters")]
 GpuId = Annotated[
     str,
     BeforeValidator(str),
@@ -171,3 +166,5 @@ RegistryPrefix = Annotated[
         re.compile(r"|[a-zA-Z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._-]+)*", re.ASCII), "host[:port][/path] without a scheme"
     ),
 ]
+# To Ollama a registry is a host and nothing more: a path would be taken for namespace and model.
+ModelRegistry = Annotated[str, _matching(re.compile(f"(?:{HOST.pattern})?"), "host[:port] without scheme and path")]

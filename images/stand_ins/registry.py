@@ -114,7 +114,7 @@ def ensure(client: docker.DockerClient) -> Registry:
     """
     registry = Registry(client=client, gateway=engine.bridge_gateway(client))
     image_key = cache.key_of(base.KEY, cache.key_of_folder(DOCKERFILES / "registry"))
-    key = cache.key_of(image_key, registry.gateway, Path(__file__).read_text())
+    key = container_key(image_key, registry.gateway)
     container = _find(client)
     if container and container.status == "running" and container.labels.get(engine.KEY_LABEL) == key:
         return registry
@@ -124,6 +124,23 @@ def ensure(client: docker.DockerClient) -> Registry:
             container.remove(force=True)
         _start(registry, image, key)
     return registry
+
+
+def declared(gateway: str) -> dict[str, Any]:
+    """Everything that makes the container what it is but its image, as the Docker library takes it."""
+    return {
+        "environment": {"BLOB_URL": f"http://{gateway}:{BLOB_PORT}/"},
+        "volumes": {VOLUME: {"bind": DATA, "mode": "rw"}},
+        "ports": _published(gateway),
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "log_config": LogConfig(type="json-file", config={"max-size": "10m", "max-file": "2"}),
+    }
+
+
+def container_key(image_key: str, gateway: str) -> str:
+    """The key of the running container: the registry is shared, so only what it is declared as may restart it."""
+    return cache.key_of(image_key, json.dumps(declared(gateway), sort_keys=True))
 
 
 def remove(client: docker.DockerClient, *, volumes: bool) -> list[str]:
@@ -177,13 +194,8 @@ def _start(registry: Registry, image: str, key: str) -> None:
         container = client.containers.create(
             image,
             name=NAME,
-            environment={"BLOB_URL": f"http://{gateway}:{BLOB_PORT}/"},
             labels={engine.LABEL: "registry", engine.KEY_LABEL: key},
-            volumes={VOLUME: {"bind": DATA, "mode": "rw"}},
-            ports=_published(gateway),
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "2"}),
+            **declared(gateway),
         )
         if new_volume and snapshot().exists():
             with snapshot().open("rb") as file:

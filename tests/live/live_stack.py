@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -15,10 +16,12 @@ from typing import Any
 import yaml
 
 from components.services.labels import STACK_LABEL
+from components.settings.problems import SettingsError
 from images.stand_ins import catalogue, registry
 from scripts.command import PROJECT
 from scripts.pulumi_cli import find_pulumi
 from scripts.runner import EngineRunner, Runner, Target, TrialRunner, trial_state
+from scripts.stack_file import settings_of
 from tests.live.fixtures_containers import docker_client, free_port
 
 RANDOM_DOUBLE = PROJECT / "tests" / "doubles" / "pulumi_resource_random.py"
@@ -57,7 +60,13 @@ class LiveStack:
         }
         self.config = {**overlay, **own, **self.config}
         cli = find_pulumi()
-        target = Target(project=PROJECT, stack=self.name, config_file=self.folder / f"Pulumi.{self.name}.yaml")
+        file = self.folder / f"Pulumi.{self.name}.yaml"
+        self._write(file)
+        settings = None
+        # Some tests are about settings that are refused.
+        with contextlib.suppress(SettingsError):
+            settings = settings_of(PROJECT, file, self.name)
+        target = Target(project=PROJECT, stack=self.name, config_file=file, settings=settings)
         self.runner: Runner = EngineRunner(target, cli) if cli else TrialRunner(target)
         if cli:
             self._use_own_backend()
@@ -105,16 +114,15 @@ class LiveStack:
         for volume in client.volumes.list(filters=label):
             volume.remove(force=True)
         for image in client.images.list():
-            if any(tag.startswith(f"{self.prefix}-") for tag in image.tags):
-                client.images.remove(image.id, force=True)
+            # By tag: equal builds of other stacks are one image.
+            for tag in image.tags:
+                if tag.startswith(f"{self.prefix}-"):
+                    client.images.remove(tag)
         trial_state(self.runner.target).unlink(missing_ok=True)
 
     def _ready(self, operation: str) -> dict[str, Any]:
         """Writes the stack file and prepares the runner; gives the arguments of the operation's process."""
-        file = self.runner.target.config_file
-        kept = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
-        kept["config"] = {f"ragstack:{name}": section for name, section in self.config.items()}
-        file.write_text(yaml.safe_dump(kept), encoding="utf-8")
+        self._write(self.runner.target.config_file)
         self.runner.prepare()
         return {
             "args": self.runner.command(operation),
@@ -124,6 +132,12 @@ class LiveStack:
             "stderr": subprocess.STDOUT,
             "text": True,
         }
+
+    def _write(self, file: Path) -> None:
+        """The sections as a stack file; what the engine added to it (its salt) stays."""
+        kept = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+        kept["config"] = {f"ragstack:{name}": section for name, section in self.config.items()}
+        file.write_text(yaml.safe_dump(kept), encoding="utf-8")
 
     def _use_own_backend(self) -> None:
         """State in the test's folder, and the double of the random provider where its plugin is not installed."""

@@ -99,6 +99,14 @@ def test_a_new_database_is_as_declared_and_reports_versions(server: Server, layo
     assert facts.server_version[:2].isdigit()
 
 
+def test_bringing_it_about_leaves_no_warning_about_roles_in_the_servers_log(
+    layout: Layout, container: tuple[Container, int]
+) -> None:
+    log = container[0].logs().decode(errors="replace")
+    assert f'to "{layout.users[0].name}"' in log, "the log of statements is what the warnings would stand in"
+    assert not [line for line in log.splitlines() if "WARNING:" in line and "membership" in line]
+
+
 def test_an_app_user_stores_and_searches_vectors(login: Callable[..., psycopg.Connection]) -> None:
     app = login(0)
     app.execute("create table notes (id bigserial primary key, body text, embedding vector(3))")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from components.models.api import OllamaClient
+from scripts.env_file import write_env
 from scripts.smoke import answer
 from tests.live.fixtures_containers import OLLAMA_IMAGE, docker_client, free_port, running
 from tests.live.live_stack import LiveStack
@@ -66,3 +71,31 @@ def test_the_apple_profile_without_its_server_is_refused_with_the_command(
     assert "no native Ollama answers" in refused.text
     assert "brew services start ollama" in refused.text
     assert stack.lives() == {}
+
+
+def test_a_given_password_of_any_printable_characters_works_from_stack_file_to_client(
+    make_stack: Callable[..., LiveStack], tmp_path: Path
+) -> None:
+    password = r"""a'b"c%d\e f$g@h:/i?#"""
+    stack = make_stack(models=[EMBEDDER])
+    stack.config["postgres"] |= {"users": [{"name": "rag", "password": password}]}
+    first = stack.up()
+    outputs = stack.outputs()
+    assert unquote(urlsplit(outputs["database_url"]).password or "") == password
+    assert answer(outputs)
+    write_env(tmp_path / ".env", outputs)
+    # As a client's shell reads the file, not as it was written.
+    read = subprocess.run(
+        ["sh", "-c", '. "$1" && printf %s "$DATABASE_URL"', "sh", str(tmp_path / ".env")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read.stdout == outputs["database_url"]
+    second = stack.up()
+    assert second.changed_nothing
+    assert password not in first.text + second.text
+    log = docker_client().containers.get(stack.container("postgres")["Id"]).logs().decode(errors="replace")
+    assert password not in log
+    # A first update has nothing to warn of, such as a membership revoked from one who has none.
+    assert not re.findall(r"^.* WARNING: .*$", log, re.MULTILINE)

@@ -101,6 +101,7 @@ def test_baked_models_are_built_into_an_image_and_never_pulled_or_kept_on_a_volu
             "host.docker.internal:5055/library/qwen2.5:0.5b=qwen2.5:0.5b",
             "PULL_FLAGS": "--insecure",
         },
+        "useLegacyBuilder": True,
         "extraHosts": ["host.docker.internal:host-gateway"],
         "remove": True,
     }

@@ -66,6 +66,13 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "size": (container(memory="lots"), "ollama.container.memory", "auto, or a number with a unit", "memory' 4g"),
     "endless size": (container(memory="9" * 400 + "g"), "ollama.container.memory", "a number with a unit", "4g"),
+    "size without a unit": (container(memory=2048), "ollama.container.memory", "auto, or a number with a unit", "4g"),
+    "size in digits": (
+        container(memory_reservation="2048"),
+        "ollama.container.memory_reservation",
+        "a number with a unit",
+        "2g",
+    ),
     "size below Docker's least": (
         container(memory_reservation="1m"),
         "ollama.container.memory_reservation",
@@ -111,6 +118,36 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "tag",
         "22m",
     ),
+    "model of a host without a namespace": (
+        {"models": [EMBEDDING | {"name": "hf.co/model:1b"}]},
+        "models[0].name",
+        "[[host[:port]/]namespace/]model:tag",
+        "22m",
+    ),
+    "model in too many parts": (
+        {"models": [EMBEDDING | {"name": "h.x/a/b/c:1b"}]},
+        "models[0].name",
+        "[[host[:port]/]namespace/]model:tag",
+        "22m",
+    ),
+    "model tag too long": (
+        {"models": [EMBEDDING | {"name": "x:" + "1" * 81}]},
+        "models[0].name",
+        "up to 80 characters",
+        "22m",
+    ),
+    "model listed twice by another spelling": (
+        {"models": [EMBEDDING, EMBEDDING | {"name": "registry.ollama.ai/library/All-MiniLM:22m"}]},
+        "models[1].name",
+        "once",
+        "'ragstack:models[1]'",
+    ),
+    "models' registry with a path": (
+        {"registry": {"models": "mirror.example:5000/ollama"}},
+        "registry.models",
+        "without scheme and path",
+        "5000",
+    ),
     "model listed twice": ({"models": [EMBEDDING, CHAT, EMBEDDING]}, "models[2].name", "once", "'ragstack:models[2]'"),
     "model without purpose": ({"models": [{"name": "a:1"}]}, "models[0].purpose", "has to be set", "embedding"),
     "model purpose": ({"models": [EMBEDDING | {"purpose": "embed"}]}, "models[0].purpose", "'embedding'", "embedding"),
@@ -147,12 +184,6 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "cpu, nvidia, rocm, vulkan",
         "kind' nvidia",
     ),
-    "apple over ssh": (
-        {"accelerator": {"kind": "apple"}, "host": {"docker_host": "ssh://me@mac"}},
-        "accelerator.kind",
-        "cpu, nvidia, rocm, vulkan",
-        "kind' nvidia",
-    ),
     "apple with a baked image": (
         {"accelerator": {"kind": "apple"}, "ollama": {"models_from": "image"}},
         "accelerator.kind",
@@ -169,6 +200,12 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"host": {"docker_host": "/run/x"}},
         "host.docker_host",
         "unix:///path",
+        "unix:///var/run/docker.sock",
+    ),
+    "endpoint over ssh": (
+        {"host": {"docker_host": "ssh://me@mac"}},
+        "host.docker_host",
+        "tcp://127.0.0.1:port",
         "unix:///var/run/docker.sock",
     ),
     "aws at home": ({"host": {"aws": {}}}, "host.aws", "with type: aws", "'ragstack:host.aws'"),
@@ -229,7 +266,59 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "one app user",
         "in Pulumi.dev.yaml",
     ),
-    "user postgres": ({"postgres": {"users": [{"name": "postgres"}]}}, "postgres.users", "not postgres", "yaml"),
+    **{
+        f"user {name}": (
+            {"postgres": {"users": [{"name": name}]}},
+            "postgres.users[0].name",
+            "is not public, none or postgres",
+            "'ragstack:postgres.users[0].name' rag",
+        )
+        for name in ("postgres", "public", "none", "pg_x", "pg_monitor")
+    },
+    **{
+        f"user {name}": (
+            {"postgres": {"database": "shop", "users": [{"name": "rag"}, {"name": name, "role": "readonly"}]}},
+            "postgres.users[1].name",
+            "any name but shop_owner and shop_reader",
+            "'ragstack:postgres.users[1].name' readonly_user",
+        )
+        for name in ("shop_owner", "shop_reader")
+    },
+    **{
+        f"database {name[:12]}": (
+            {"postgres": {"database": name}},
+            "postgres.database",
+            "of at most 56 characters",
+            "'ragstack:postgres.database' rag",
+        )
+        for name in ("postgres", "template0", "template1", "pg_x", "x" * 57, "Rag", "rag-1")
+    },
+    "user name too long": (
+        {"postgres": {"users": [{"name": "x" * 64}]}},
+        "postgres.users[0].name",
+        "at most 63",
+        "name' rag",
+    ),
+    "user listed twice": (
+        {"postgres": {"users": [{"name": "rag"}, {"name": "rag", "role": "readonly"}]}},
+        "postgres.users",
+        "different names",
+        "yaml",
+    ),
+    **{
+        f"password with {name}": (
+            {"postgres": {"users": [{"name": "rag", "password": f"long-enough-{character}"}]}},
+            "postgres.users[0].password",
+            "all of them printable ASCII",
+            "--secret",
+        )
+        for name, character in (
+            ("ligature", "\ufb01"),
+            ("umlaut", "\u00e4"),
+            ("soft hyphen", "\xad"),
+            ("newline", "\n"),
+        )
+    },
     "user name": ({"postgres": {"users": [{"name": "Rag"}]}}, "postgres.users[0].name", "lower-case", "rag"),
     "section as a word": ({"ollama": "big"}, "ollama", "keys below it", "in Pulumi.dev.yaml"),
 }

@@ -19,7 +19,7 @@ from docker.errors import DockerException
 
 from components.errors import StackError
 from components.hosts import engine
-from components.hosts.engine import Endpoint, device_group_ids, endpoint_of, facts_of, open_client
+from components.hosts.engine import Endpoint, device_group_ids, device_paths, endpoint_of, facts_of, open_client
 from components.settings.host import Host
 
 DEFAULT = "unix:///var/run/docker.sock"
@@ -257,3 +257,17 @@ def test_device_groups_are_the_numbers_of_the_compute_device_and_every_render_no
     if os.geteuid() == 0:
         os.chown(tmp_path / "kfd", -1, own + 4242)
         assert device_group_ids(tmp_path) == (own, own + 4242)
+
+
+def test_device_paths_are_known_of_the_machine_at_hand_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "device_paths", lambda: ("/dev/dri",))
+    assert facts(DEFAULT).device_paths == ("/dev/dri",)
+    assert facts("tcp://h:1").device_paths is None
+
+
+def test_device_paths_are_those_that_exist(tmp_path: Path) -> None:
+    assert device_paths(tmp_path) == ()
+    (tmp_path / "dri").mkdir()
+    assert device_paths(tmp_path) == ("/dev/dri",)
+    (tmp_path / "kfd").touch()
+    assert device_paths(tmp_path) == ("/dev/kfd", "/dev/dri")

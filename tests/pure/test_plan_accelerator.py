@@ -119,3 +119,28 @@ def test_a_machine_that_shows_no_device_is_refused_unless_the_groups_are_named(k
     assert "shows no /dev/" in caught.value.cause
     assert "stat -c %g" in caught.value.mend
     assert devices({"device_group_ids": ()}, kind=kind, group_ids=[7]).group_ids == (7,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "absent"),
+    [
+        ("rocm", (), "no /dev/kfd and no /dev/dri"),
+        ("rocm", ("/dev/dri",), "no /dev/kfd"),
+        ("rocm", ("/dev/kfd",), "no /dev/dri"),
+        ("vulkan", ("/dev/kfd",), "no /dev/dri"),
+    ],
+)
+def test_a_machine_at_hand_without_the_devices_is_refused_even_when_the_groups_are_named(
+    kind: str, there: tuple[str, ...], absent: str
+) -> None:
+    with pytest.raises(StackError) as caught:
+        devices({"device_paths": there}, kind=kind, group_ids=[7])
+    assert caught.value.cause.endswith(f"this machine has {absent}.")
+    assert "'ragstack:accelerator.kind' cpu" in caught.value.mend
+
+
+@pytest.mark.parametrize("there", [None, ("/dev/kfd", "/dev/dri")])
+def test_devices_that_are_there_or_that_nobody_can_see_are_taken(there: tuple[str, ...] | None) -> None:
+    assert devices({"device_paths": there}, kind="rocm").paths == ("/dev/kfd", "/dev/dri")
+    assert devices({"device_paths": there}, kind="vulkan").paths == ("/dev/dri",)
+    assert devices({"device_paths": ()}, kind="cpu") == Devices()

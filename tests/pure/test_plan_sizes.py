@@ -113,9 +113,9 @@ tunings = st.one_of(
     st.fixed_dictionaries(
         {},
         optional={
-            "shared_buffers": sizes,
-            "maintenance_work_mem": sizes,
-            "work_mem": sizes,
+            "shared_buffers": sizes.map("{}m".format),
+            "maintenance_work_mem": sizes.map("{}m".format),
+            "work_mem": sizes.map("{}m".format),
             "max_connections": st.integers(5, 10_000),
             "max_parallel_maintenance_workers": st.integers(0, 256),
             "hnsw_ef_search": st.integers(1, 1000),
@@ -136,8 +136,8 @@ def tuning_or_reject(tuning: Any, memory_mib: int, cpus: float = 2.0) -> Postgre
 @given(tunings, st.integers(128, 2**20))
 def test_a_tuning_is_refused_exactly_when_it_exceeds_the_containers_memory(tuning: Any, memory_mib: int) -> None:
     said = {} if tuning == "auto" else tuning
-    shared = said.get("shared_buffers") or memory_mib // 4
-    maintenance = said.get("maintenance_work_mem") or min(2048, max(64, memory_mib // 8))
+    shared = int(said.get("shared_buffers", "0").removesuffix("m")) or memory_mib // 4
+    maintenance = int(said.get("maintenance_work_mem", "0").removesuffix("m")) or min(2048, max(64, memory_mib // 8))
     limits = Limits(memory_mib=memory_mib, memory_reservation_mib=None, cpus=2.0)
     postgres = Postgres.model_validate({"tuning": tuning})
     if shared + maintenance <= memory_mib:
@@ -163,7 +163,7 @@ def test_every_declared_parameter_is_taken_and_every_value_is_one_that_postgres_
     assert all(re.fullmatch(r"[1-9]\d*MB|\d+|strict_order|scram-sha-256", value) for value in found.values()), found
     for name, value in ({} if tuning == "auto" else tuning).items():
         written = found[name.replace("hnsw_", "hnsw.")]
-        assert written.removesuffix("MB") == str(value)
+        assert written.removesuffix("MB") == str(value).removesuffix("m")
 
 
 def test_zero_workers_and_a_scan_that_is_off_are_kept() -> None:

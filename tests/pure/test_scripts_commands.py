@@ -159,7 +159,7 @@ def test_an_interrupted_command_says_that_it_may_be_run_again(capsys: pytest.Cap
 
 
 def stood_in(own: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
-    return closed_network._stood_in(own, settings(models=MODELS), tmp_path / "Pulumi.dev.yaml")
+    return closed_network.stood_in(own, settings(models=MODELS), tmp_path / "Pulumi.dev.yaml")
 
 
 def test_stand_ins_replace_images_registry_and_models_and_keep_the_rest(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_the_salt_of_an_earlier_run_is_kept(tmp_path: Path) -> None:
 def test_the_stood_in_dev_stack_is_one_that_the_program_accepts(tmp_path: Path) -> None:
     own = ROOT / "Pulumi.dev.yaml"
     generated = tmp_path / "Pulumi.dev.yaml"
-    content = closed_network._stood_in(read_stack_file(own), settings_of(ROOT, own, "dev"), generated)
-    closed_network._write(generated, content)
+    content = closed_network.stood_in(read_stack_file(own), settings_of(ROOT, own, "dev"), generated)
+    closed_network.write_stack_file(generated, content)
     accepted = settings_of(ROOT, generated, "dev")
     assert accepted.ollama_image.startswith(registry.IMAGES_AT)
     assert accepted.embedding_model is not None
@@ -211,7 +211,7 @@ def test_a_remote_host_or_a_mirror_of_ones_own_needs_no_stand_in(
     sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closed_network, "settings_of", lambda *_: settings(**sections))
-    monkeypatch.setattr(closed_network, "_can_pull", lambda _: False)
+    monkeypatch.setattr(closed_network, "_registry_answers", lambda _: False)
     assert closed_network.config_file(tmp_path, "dev") == tmp_path / "Pulumi.dev.yaml"
 
 
@@ -219,6 +219,6 @@ def test_a_registry_that_can_be_reached_leaves_the_users_file_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closed_network, "settings_of", lambda *_: settings())
-    monkeypatch.setattr(closed_network, "_can_pull", lambda _: True)
+    monkeypatch.setattr(closed_network, "_registry_answers", lambda _: True)
     assert closed_network.config_file(tmp_path, "dev") == tmp_path / "Pulumi.dev.yaml"
     assert not (tmp_path / ".ragstack").exists()

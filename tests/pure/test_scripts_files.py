@@ -1,4 +1,4 @@
-"""Files that the commands read and write: stack files, `.env`, the passphrase."""
+"""Files that the commands read and write, and programs they find: stack files, `.env`, the Pulumi CLI."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 import os
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from components import dynamic
 from components.errors import StackError
 from components.settings.problems import SettingsError
 from scripts import pulumi_cli
 from scripts.env_file import variables, write_env
-from scripts.pulumi_cli import backend_environment
 from scripts.stack_file import namespaced, read_stack_file, settings_of
 
 OUTPUTS: dict[str, Any] = {
@@ -76,17 +77,27 @@ def test_words_that_old_yaml_reads_as_booleans_stay_words(project: Path) -> None
 
 def test_encrypted_values_are_left_out_because_only_the_engine_reads_them(project: Path) -> None:
     text = (
-        "config:\n  ragstack:registry: {secure: 'v1:abc'}\n"
+        "config:\n  docker:registryAuth: {secure: 'v1:abc'}\n"
         "  ragstack:postgres: {users: [{name: rag, password: {secure: 'v1:def'}}]}\n"
     )
     settings = settings_of(project, stack(project, text), "dev")
-    assert settings.registry.images == ""
     assert settings.postgres.users[0].password is None
 
 
+def test_a_section_that_is_encrypted_as_a_whole_is_refused_rather_than_taken_for_its_defaults(project: Path) -> None:
+    path = stack(project, "config:\n  ragstack:host: {secure: 'v1:abc'}\n")
+    with pytest.raises(StackError) as caught:
+        settings_of(project, path, "dev")
+    assert "Pulumi.dev.yaml: ragstack:host is encrypted as a whole" in caught.value.cause
+    assert "pulumi config rm --stack dev ragstack:host" in caught.value.mend
+    assert "--secret --path 'ragstack:host." in caught.value.mend
+    assert "v1:abc" not in str(caught.value)
+
+
 def test_a_bad_stack_file_is_refused_as_the_program_would(project: Path) -> None:
-    with pytest.raises(SettingsError, match=r"ragstack:ollama\.port is not valid"):
+    with pytest.raises(SettingsError, match=r"ragstack:ollama\.port is not valid") as caught:
         settings_of(project, stack(project, "config: {'ragstack:ollama': {port: 0}}"), "dev")
+    assert str(caught.value).endswith("\nEach can also be mended by editing Pulumi.dev.yaml.")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +150,13 @@ def test_the_env_file_belongs_to_its_owner_alone_even_where_a_wider_one_was(tmp_
     assert list(tmp_path.glob(".env*")) == [path]
 
 
+def test_outputs_of_a_broken_off_update_make_no_env_file(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="it has no database_url") as caught:
+        write_env(tmp_path / ".env", {"ollama_url": "http://127.0.0.1:1", "database_schema": "rag"})
+    assert caught.value.mend == "make up"
+    assert not list(tmp_path.iterdir())
+
+
 def test_clients_go_through_the_gateway_where_there_is_one() -> None:
     assert variables(OUTPUTS | {"gateway_url": "https://gw"})["OLLAMA_HOST"] == "https://gw"
     assert variables(OUTPUTS | {"gateway_url": None})["OLLAMA_HOST"] == OUTPUTS["ollama_url"]
@@ -147,72 +165,6 @@ def test_clients_go_through_the_gateway_where_there_is_one() -> None:
 def test_what_a_stack_does_not_have_is_not_in_the_env_file() -> None:
     without = {key: value for key, value in OUTPUTS.items() if not key.startswith("embedding")} | {"chat_models": []}
     assert variables(without).keys() == {"OLLAMA_HOST", "DATABASE_URL", "DATABASE_SCHEMA"}
-
-
-def test_the_first_use_makes_a_backend_and_a_passphrase_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    environment = backend_environment(tmp_path)
-    passphrase = Path(environment["PULUMI_CONFIG_PASSPHRASE_FILE"])
-    assert environment["PULUMI_BACKEND_URL"] == (tmp_path / ".ragstack" / "state").as_uri()
-    assert passphrase == tmp_path / ".ragstack" / "passphrase"
-    assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
-    said = capsys.readouterr().out
-    assert str(passphrase) in said
-    assert passphrase.read_text().strip() not in said
-    assert len(passphrase.read_text().strip()) >= 32
-
-
-def test_the_second_use_keeps_the_passphrase_and_says_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first = Path(backend_environment(tmp_path)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text()
-    capsys.readouterr()
-    assert Path(backend_environment(tmp_path)["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text() == first
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("name", ["PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"])
-def test_a_backend_of_the_users_own_is_left_as_it_is(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, "theirs")
-    environment = backend_environment(tmp_path)
-    assert environment[name] == "theirs"
-    assert {"PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys() == {name}
-    assert not (tmp_path / ".ragstack").exists()
-
-
-def test_a_passphrase_of_the_users_own_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
-    environment = backend_environment(tmp_path)
-    assert environment["PULUMI_CONFIG_PASSPHRASE"] == ""
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in environment
-    assert not (tmp_path / ".ragstack" / "passphrase").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "mode", "says", "mend"),
-    [
-        ("secret\n", 0o644, "can be read by other users", "chmod 600"),
-        ("secret\n", 0o660, "can be read by other users", "chmod 600"),
-        (" \n", 0o600, "is empty", "restore it from your copy"),
-        (None, 0, "cannot be read", "chmod 600"),
-    ],
-)
-def test_a_passphrase_file_that_cannot_serve_is_refused_with_its_path(
-    content: str | None, mode: int, says: str, mend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "mine"
-    if content is not None:
-        path.write_text(content)
-        path.chmod(mode)
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", str(path))
-    with pytest.raises(StackError) as caught:
-        backend_environment(tmp_path)
-    assert f"The passphrase file {path} {says}" in caught.value.cause
-    assert mend in caught.value.mend
-    assert "secret" not in str(caught.value)
 
 
 def test_the_cli_on_path_wins_over_one_in_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,3 +201,14 @@ def test_an_installer_out_of_reach_is_said_in_one_line(
     said = capsys.readouterr().out
     assert "cannot be installed here (no route to host)" in said
     assert "much more" not in said
+
+
+def test_a_download_of_the_cli_shows_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pulumi.automation import PulumiCommand
+
+    monkeypatch.setattr(pulumi_cli, "still_going", lambda what, tell: dynamic.still_going(what, tell, 0.01))
+    monkeypatch.setattr(PulumiCommand, "install", lambda **_: time.sleep(0.1))
+    assert pulumi_cli.install_pulumi() == pulumi_cli.HOME / "bin" / "pulumi"
+    assert "downloading the Pulumi CLI: 0 s" in capsys.readouterr().out

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import docker
 import pytest
 
 Program = Any  # the dataclass of conftest, which importlib mode keeps out of reach
+PATIENCE_S = 60
+# Put into a program: says that it runs, then waits until it may go on, but not for ever.
+HOLD = """
+import time
+from pathlib import Path
+Path({begun!r}).touch()
+deadline = time.monotonic() + 60
+while not Path({may_end!r}).exists() and time.monotonic() < deadline:
+    time.sleep(0.05)
+"""
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline, f"nothing happened within {PATIENCE_S} s"
+        time.sleep(0.05)
 
 
 def test_a_protected_volume_stops_a_destroy_before_it_begins(program: Program, engine: docker.DockerClient) -> None:
@@ -82,9 +100,7 @@ def test_an_interrupted_run_converges(program: Program, engine: docker.DockerCli
     good = main.read_text()
     main.write_text(never)
     process = program.start("up")
-    deadline = time.monotonic() + 60
-    while not engine.containers.list(filters={"name": program.web}) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: bool(engine.containers.list(filters={"name": program.web})))
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     if number == signal.SIGINT:
@@ -99,16 +115,19 @@ def test_an_interrupted_run_converges(program: Program, engine: docker.DockerCli
 def test_two_runs_at_once_are_refused(program: Program) -> None:
     program.up()
     main = program.folder / "__main__.py"
-    main.write_text("import time\ntime.sleep(6)\n" + main.read_text().replace("from __future__ import annotations", ""))
+    begun, may_end = program.folder / "begun", program.folder / "may-end"
+    hold = HOLD.format(begun=str(begun), may_end=str(may_end))
+    main.write_text(main.read_text().replace("import pulumi\n", f"import pulumi\n{hold}", 1))
     process = program.start("up")
     try:
-        time.sleep(2)
+        wait_for(begun.exists)
         result = program.run("up")
         assert result.code == 1
         assert "Another trial run" in result.text
     finally:
-        process.wait(timeout=60)
-        process.communicate()
+        may_end.touch()
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
 
 
 def test_an_image_that_cannot_be_had_is_one_message(program: Program) -> None:
@@ -161,14 +180,11 @@ def test_a_bcrypt_hash_is_refused_where_it_is_used(program: Program) -> None:
 
 def test_ctrl_c_does_not_wait_for_a_provider_that_cannot_stop(program: Program) -> None:
     notes = program.folder / "notes.py"
-    notes.write_text(
-        notes.read_text().replace('pulumi.log.info(f"writing', 'import time; time.sleep(60); pulumi.log.info(f"')
-    )
+    begun = program.folder / "begun"
+    stuck = f'Path({str(begun)!r}).touch(); import time; time.sleep({PATIENCE_S}); pulumi.log.info(f"'
+    notes.write_text(notes.read_text().replace('pulumi.log.info(f"writing', stuck))
     process = program.start("up")
-    deadline = time.monotonic() + 60
-    while "web-container" not in program.state_names() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(2)
+    wait_for(begun.exists)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     out, err = process.communicate(timeout=30)

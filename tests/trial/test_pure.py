@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import APIError, DockerException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -299,3 +300,12 @@ def test_held_lines_come_out_only_when_the_pass_fails() -> None:
 )
 def test_pull_failures_say_which_of_the_causes_it_was(text: str, cause: str) -> None:
     assert cause in docker_errors.explain_pull("r.example:5000/x:1", text).cause
+
+
+def test_a_name_that_docker_does_not_take_is_blamed_on_the_name_and_not_on_the_connection() -> None:
+    errors = (DockerException("invalid tag 'x-Dev:1': invalid reference format"), APIError("invalid reference format"))
+    found = [docker_errors.explain("image x-Dev:1", error) for error in errors]
+    found.append(docker_errors.explain_pull("x-Dev:1", "invalid reference format"))
+    for error in found:
+        assert error.cause.startswith("image x-Dev:1 has a name that Docker does not take")
+        assert "lower case" in error.mend
