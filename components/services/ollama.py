@@ -16,6 +16,7 @@ from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_a
 from components.services.images import built_image, pulled_image
 from components.services.labels import volume_labels
 from components.services.network import Networks
+from components.services.volume import kept_options
 from components.settings import Settings
 from components.settings.types import in_url
 
@@ -112,7 +113,7 @@ class OllamaServer(pulumi.ComponentResource):
             labels=volume_labels(names),
             opts=pulumi.ResourceOptions.merge(
                 child,
-                pulumi.ResourceOptions(retain_on_delete=True, protect=args.settings.profile == "prod"),
+                kept_options(args.settings),
             ),
         )
         home = "/home/ollama" if args.settings.ollama.non_root else "/root"

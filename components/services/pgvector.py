@@ -16,6 +16,7 @@ from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_a
 from components.services.images import CONTEXTS, pulled_image
 from components.services.labels import volume_labels
 from components.services.network import Networks
+from components.services.volume import kept_options
 from components.settings import Settings
 
 CONTAINER_PORT = 5432
@@ -59,7 +60,7 @@ class Pgvector(pulumi.ComponentResource):
             labels=volume_labels(plan.names),
             opts=pulumi.ResourceOptions.merge(
                 child,
-                pulumi.ResourceOptions(retain_on_delete=True, protect=args.settings.profile == "prod"),
+                kept_options(args.settings),
             ),
         )
         image = pulled_image(f"{name}-image", args.settings.pgvector_image, child)

@@ -111,7 +111,8 @@ class LiveStack:
             container.remove(force=True, v=True)
         for network in client.networks.list(filters=label):
             network.remove()
-        for volume in client.volumes.list(filters=label):
+        # By name: a volume may have been made by somebody else, without the label.
+        for volume in client.volumes.list(filters={"name": f"{self.prefix}-"}):
             volume.remove(force=True)
         for image in client.images.list():
             # By tag: equal builds of other stacks are one image.

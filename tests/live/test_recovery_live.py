@@ -72,3 +72,13 @@ def test_a_failed_up_shows_why_its_container_failed(
     assert f"{stack.prefix}-postgres is " in said
     assert "the data volume is of PostgreSQL 15, the image is PostgreSQL 17" in said
     assert f"{stack.prefix}-ollama" not in said
+
+
+def test_volumes_of_somebody_else_are_taken_over_once_and_then_left_alone(make_stack: Callable[..., LiveStack]) -> None:
+    stack = make_stack(models=[EMBEDDER])
+    for service in ("ollama", "postgres"):
+        docker_client().volumes.create(f"{stack.prefix}-{service}", labels={"made.by": "somebody else"})
+    stack.up()
+    before = stack.lives()
+    assert stack.up().changed_nothing
+    assert stack.lives() == before
