@@ -52,7 +52,7 @@ def use_scratch_backend(project: Path, stack_file: Path, scratch: Path) -> None:
     Nothing is set for a stack that is there, nor where the user has a backend.
     """
     stack = stack_file.stem.removeprefix("Pulumi.")
-    if _BACKEND in os.environ or "PULUMI_ACCESS_TOKEN" in os.environ or _states(project, stack):
+    if _BACKEND in os.environ or "PULUMI_ACCESS_TOKEN" in os.environ or stack_states(project, stack):
         return
     if _PHRASE not in os.environ and _PHRASE_FILE not in os.environ:
         kept = project / NAME / "passphrase"
@@ -85,10 +85,10 @@ def _refuse_a_lost_passphrase(project: Path, stack_file: Path | None) -> None:
     if salted:
         names = " and ".join(_shown(file, project) for file in salted)
         # With state or encrypted values at stake, a new salt would make them unreadable for good.
-        if not any(map(_has_secret, salted.values())) and not _states(project):
+        if not any(map(_has_secret, salted.values())) and not stack_states(project):
             mend += f", or start afresh: remove the line encryptionsalt from {names}"
         raise StackError(f"The passphrase that encrypted {names} is not here.", mend)
-    if states := _states(project):
+    if states := stack_states(project):
         raise StackError(f"The passphrase that encrypted {_shown(states[0], project)} is not here.", mend)
 
 
@@ -96,7 +96,8 @@ def _content(file: Path) -> dict[str, Any]:
     return read_stack_file(file) if file.is_file() else {}
 
 
-def _states(project: Path, stack: str = "*") -> list[Path]:
+def stack_states(project: Path, stack: str = "*") -> list[Path]:
+    """The state files of a stack, or of all, in the local file backend; one may be there and hold no resource."""
     return sorted((project / NAME / "state" / ".pulumi" / "stacks").glob(f"*/{stack}.json"))
 
 

@@ -17,6 +17,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from components.hosts.engine import endpoint_of, open_client
 from components.settings import Settings
 from components.settings.profiles import overlay
+from scripts.private_dir import NAME
 from scripts.say import say
 from scripts.stack_file import namespaced, read_stack_file, settings_of
 
@@ -38,7 +39,7 @@ def config_file(project: Path, stack: str) -> Path:
     """The stack file to run with: the user's own, or a generated one where the image registry is out of reach."""
     own = project / f"Pulumi.{stack}.yaml"
     settings = settings_of(project, own, stack)
-    generated = project / ".ragstack" / own.name
+    generated = project / NAME / own.name
     if is_never_stood_in(settings) or _registry_answers(settings):
         # The network may have opened since an earlier run.
         generated.unlink(missing_ok=True)
@@ -89,6 +90,7 @@ def _registry_answers(settings: Settings) -> bool:
 
 
 def stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[str, Any]:
+    """The stack file `own` with the local registry, its images and its models; `generated` is the last such file."""
     from images.stand_ins import catalogue, registry
 
     available = {model.name: model for model in catalogue.MODELS}
@@ -113,5 +115,6 @@ def stood_in(own: dict[str, Any], settings: Settings, generated: Path) -> dict[s
 
 
 def write_stack_file(path: Path, content: dict[str, Any]) -> None:
+    """Writes a stack file's YAML, keys in their order."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

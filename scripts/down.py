@@ -27,10 +27,14 @@ def main() -> None:
 
 
 def _volumes(command: Command, *, delete: bool) -> None:
-    prefix = names_of(command.settings, PROJECT_NAME, command.stack).prefix
+    names = names_of(command.settings, PROJECT_NAME, command.stack)
     client = open_client(endpoint_of(command.settings.host))
     try:
-        volumes = client.volumes.list(filters={"label": f"{STACK_LABEL}={prefix}"})
+        labelled = client.volumes.list(filters={"label": f"{STACK_LABEL}={names.prefix}"})
+        # A volume that the stack took over from somebody else carries that one's labels.
+        declared = (names.ollama_volume, names.postgres_volume)
+        taken_over = [volume for volume in client.volumes.list() if volume.name in declared]
+        volumes = list({volume.name: volume for volume in [*labelled, *taken_over]}.values())
         for volume in volumes if delete else ():
             say(f"deleting the volume {volume.name}")
             volume.remove()

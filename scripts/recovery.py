@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 import docker
 from docker.errors import APIError, NotFound
 
+from components.dynamic import still_going
 from components.errors import StackError
 from components.hosts.engine import endpoint_of, open_client
 from components.services.labels import STACK_LABEL
@@ -21,12 +22,15 @@ from components.settings.host import Host
 from scripts.say import say
 
 LOG_LINES = 12
+# Seconds. A first start takes a few; the health check gives up after about two minutes.
+START_DEADLINE_S = 150
+STOP_GRACE_S = 60
 
 
-def release_dead_lock(backend_url: str, stack: str, cancel: list[str], environment: dict[str, str]) -> None:
+def release_dead_lock(backend_url: str, stack: str) -> None:
     """Releases the file backend's lock of an update whose process no longer runs on this machine.
 
-    `cancel` is the command that releases it. Raises `StackError` when the update is still running, or ran elsewhere.
+    Raises `StackError` when the update is still running, or ran elsewhere.
     """
     url = urlsplit(backend_url)
     if url.scheme != "file":
@@ -40,7 +44,6 @@ def release_dead_lock(backend_url: str, stack: str, cancel: list[str], environme
                 "wait for it; if it is certain that it died, pulumi cancel",
             )
         say(f"an earlier update of {stack} died without an end: releasing its lock")
-        subprocess.run(cancel, env=environment, check=False, capture_output=True)
         file.unlink(missing_ok=True)
 
 
@@ -69,7 +72,7 @@ def remove_forgotten(host: Host, prefix: str, state: dict[str, Any]) -> None:
         networks = [one for one in client.networks.list(filters=label) if one.id not in known]
         for container in containers:
             say(f"removing the container {container.name}, which an interrupted update left")
-            container.remove(force=True)
+            _end(container)
         for network in networks:
             say(f"removing the network {network.name}, which an interrupted update left")
             _remove_network(client, network.id)
@@ -81,6 +84,25 @@ def remove_forgotten(host: Host, prefix: str, state: dict[str, Any]) -> None:
         ) from None
     finally:
         client.close()
+
+
+def _end(container: Any) -> None:
+    """Stops and removes a container without cutting short what it does to its volume.
+
+    PostgreSQL that is killed while it initialises a new volume leaves one that no server can start from.
+    """
+    deadline = time.monotonic() + START_DEADLINE_S
+    with still_going(f"waiting for {container.name} to finish its start", say):
+        while _is_starting(container) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    container.stop(timeout=STOP_GRACE_S)
+    container.remove(force=True)
+
+
+def _is_starting(container: Any) -> bool:
+    container.reload()
+    state = container.attrs["State"]
+    return bool(state["Running"]) and (state.get("Health") or {}).get("Status") == "starting"
 
 
 def _remove_network(client: docker.DockerClient, network_id: str) -> None:

@@ -15,7 +15,8 @@ from components.errors import StackError
 from components.plan.names import names_of
 from components.settings import Settings
 from components.settings.host import Host
-from scripts.backend import backend_environment
+from scripts.backend import backend_environment, stack_states
+from scripts.private_dir import NAME
 from scripts.pulumi_cli import find_pulumi, install_pulumi
 from scripts.recovery import release_dead_lock, remove_forgotten, show_failed_containers
 from scripts.say import say
@@ -56,11 +57,23 @@ class Runner(ABC):
     def prepare(self) -> None:
         """Brings about what has to be there before any operation. Raises `StackError`."""
 
+    @abstractmethod
+    def recover(self) -> None:
+        """Puts right what an update that died hard has left behind. Raises `StackError`."""
+
+    @abstractmethod
+    def explain_failed_up(self) -> None:
+        """Shows what a failed `up` has not said itself."""
+
     def run(self, operation: str) -> None:
         """Shows the operation as it goes; a failed one ends this program with the operation's exit code."""
         self.prepare()
+        if operation in ("up", "destroy"):
+            self.recover()
         done = subprocess.run(self.command(operation), cwd=self.target.project, env=self.environment, check=False)
         if done.returncode:
+            if operation == "up":
+                self.explain_failed_up()
             raise SystemExit(done.returncode)
 
     def outputs(self) -> dict[str, Any]:
@@ -98,28 +111,17 @@ class EngineRunner(Runner):
         confirmed += ["--ignore-protect"] if operation == "destroy" else []
         return [self.cli, operation, *confirmed, *common, "--config-file", str(self.target.config_file)]
 
-    def run(self, operation: str) -> None:
-        """As every runner, after what an update that died hard has left behind; a failed `up` shows the logs."""
-        self.prepare()
-        if operation in ("up", "destroy"):
-            self._recover()
-        done = subprocess.run(self.command(operation), cwd=self.target.project, env=self.environment, check=False)
-        if done.returncode:
-            if operation == "up" and self.target.local:
-                show_failed_containers(*self.target.local)
-            raise SystemExit(done.returncode)
+    def explain_failed_up(self) -> None:
+        """The logs of containers that failed, which the engine does not show."""
+        if self.target.local:
+            show_failed_containers(*self.target.local)
 
-    def _recover(self) -> None:
-        stack = ["--stack", self.target.stack, "--non-interactive"]
-        release_dead_lock(
-            self.environment.get("PULUMI_BACKEND_URL", ""),
-            self.target.stack,
-            [self.cli, "cancel", "--yes", *stack],
-            self.environment,
-        )
+    def recover(self) -> None:
+        """The lock of a dead process, and objects that the state does not know."""
+        release_dead_lock(self.environment.get("PULUMI_BACKEND_URL", ""), self.target.stack)
         if not self.target.local:
             return
-        export = [self.cli, "stack", "export", *stack]
+        export = [self.cli, "stack", "export", "--stack", self.target.stack, "--non-interactive"]
         done = subprocess.run(
             export, cwd=self.target.project, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -154,6 +156,12 @@ class TrialRunner(Runner):
     def prepare(self) -> None:
         """Nothing: `trial` keeps a state of its own and makes it on first use."""
 
+    def recover(self) -> None:
+        """Nothing: `trial` records an object before it makes it, and its lock goes with its process."""
+
+    def explain_failed_up(self) -> None:
+        """Nothing: `trial` shows a failed container's log itself."""
+
     def command(self, operation: str) -> list[str]:
         more = {
             "preview": [],
@@ -165,13 +173,12 @@ class TrialRunner(Runner):
 
 
 def trial_state(target: Target) -> Path:
-    return target.project / ".ragstack" / "trial" / f"{target.stack}.json"
+    return target.project / NAME / "trial" / f"{target.stack}.json"
 
 
 def _has_engine_state(target: Target) -> bool:
     """Whether the local file backend holds resources of this stack."""
-    stacks = target.project / ".ragstack" / "state" / ".pulumi" / "stacks"
-    for file in stacks.glob(f"*/{target.stack}.json"):
+    for file in stack_states(target.project, target.stack):
         latest = json.loads(file.read_text(encoding="utf-8")).get("checkpoint", {}).get("latest") or {}
         if latest.get("resources"):
             return True

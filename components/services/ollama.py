@@ -111,10 +111,7 @@ class OllamaServer(pulumi.ComponentResource):
             f"{name}-models",
             name=names.ollama_volume,
             labels=volume_labels(names),
-            opts=pulumi.ResourceOptions.merge(
-                child,
-                kept_options(args.settings),
-            ),
+            opts=pulumi.ResourceOptions.merge(child, kept_options(args.settings)),
         )
         home = "/home/ollama" if args.settings.ollama.non_root else "/root"
         return [docker.ContainerVolumeArgs(volume_name=volume.name, container_path=f"{home}/.ollama")]

@@ -58,10 +58,7 @@ class Pgvector(pulumi.ComponentResource):
             f"{name}-data",
             name=plan.names.postgres_volume,
             labels=volume_labels(plan.names),
-            opts=pulumi.ResourceOptions.merge(
-                child,
-                kept_options(args.settings),
-            ),
+            opts=pulumi.ResourceOptions.merge(child, kept_options(args.settings)),
         )
         image = pulled_image(f"{name}-image", args.settings.pgvector_image, child)
         container = docker.Container(

@@ -34,7 +34,7 @@ def test_the_lock_of_a_dead_process_of_this_machine_is_released_aloud(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = lock(tmp_path, pid=dead_process(), hostname=socket.gethostname())
-    release_dead_lock(tmp_path.as_uri(), "dev", ["true"], dict(os.environ))
+    release_dead_lock(tmp_path.as_uri(), "dev")
     assert not file.exists()
     assert "an earlier update of dev died without an end" in capsys.readouterr().out
 
@@ -43,12 +43,12 @@ def test_the_lock_of_a_dead_process_of_this_machine_is_released_aloud(
 def test_a_lock_that_may_be_alive_is_refused_and_stays(tmp_path: Path, pid: int, hostname: str) -> None:
     file = lock(tmp_path, pid=pid, hostname=hostname)
     with pytest.raises(StackError, match=f"Another update of dev is running \\(process {pid} on {hostname}\\)"):
-        release_dead_lock(tmp_path.as_uri(), "dev", ["false"], dict(os.environ))
+        release_dead_lock(tmp_path.as_uri(), "dev")
     assert file.exists()
 
 
 def test_the_lock_of_another_stack_and_a_backend_elsewhere_are_left_alone(tmp_path: Path) -> None:
     file = lock(tmp_path, pid=dead_process(), hostname=socket.gethostname(), stack="other")
-    release_dead_lock(tmp_path.as_uri(), "dev", ["false"], dict(os.environ))
-    release_dead_lock("s3://bucket", "other", ["false"], dict(os.environ))
+    release_dead_lock(tmp_path.as_uri(), "dev")
+    release_dead_lock("s3://bucket", "other")
     assert file.exists()
