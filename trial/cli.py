@@ -46,6 +46,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             config=dict(options.config),
             console=console,
             ignore_protect=options.ignore_protect,
+            exclude_protected=options.exclude_protected,
         )
         _show(result, options, console)
         return 0
@@ -120,6 +121,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--show-secrets", action="store_true", help="print secret outputs in the clear")
     parser.add_argument("--yes", "-y", action="store_true", help="destroy without asking")
     parser.add_argument("--ignore-protect", action="store_true", help="destroy what is protected, too")
+    parser.add_argument("--exclude-protected", action="store_true",
+                        help="destroy all but what is protected and what that needs")  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="print the traceback of every failure")
     return parser.parse_args(arguments)
 

@@ -15,8 +15,18 @@ from trial.images import REMOTE_IMAGE
 from trial.kinds import Change, Goal, Interrupted, Kind, Step
 from trial.ledger import Ledger, check_protected
 from trial.order import deletion_order, dependents
+from trial.plugins import Plugin, package_of
 from trial.state import Entry
-from trial.values import PROVIDER_KEY, changed_keys, has_unavailable, has_unknown, mark_outputs, plain, secret_strings
+from trial.values import (
+    PROVIDER_KEY,
+    UNKNOWN,
+    changed_keys,
+    has_unavailable,
+    has_unknown,
+    mark_outputs,
+    plain,
+    secret_strings,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +71,8 @@ class Deployment(Ledger):
         given = plain(goal.inputs)
         if goal.type == "pulumi:providers:docker":
             check_provider(given)
+        elif self.plugins.serves(package_of(goal.type)) and not has_unknown(given):
+            self.plugins.process(package_of(goal.type), given)
         old = self.state.get(goal.urn)
         id_ = old.id if old else str(uuid.uuid4())
         with self._lock:
@@ -69,6 +81,11 @@ class Deployment(Ledger):
             entry = self._entry(goal, goal.inputs, id_, goal.inputs)
             self.state.put(dataclasses.replace(entry, digest="provider"))
         return id_, goal.inputs
+
+    def invoke(self, token: str, arguments: dict[str, Any], provider: str) -> Any:
+        """What a function of a package with a plugin answers; `provider` is an explicit provider's URN, or empty."""
+        with self._console.working(f"asking {token}"):
+            return self.plugins.invoke(token, arguments, self._providers.get(provider, {}), self.dry_run)
 
     def _register(self, goal: Goal) -> tuple[str, dict[str, Any]]:
         decision = self._decide(goal)
@@ -100,13 +117,13 @@ class Deployment(Ledger):
             return Change.CREATE, ""
         if goal.urn in self._displaced:
             return Change.REPLACE, "uses what is replaced"
+        forced = sorted(urn.split("::")[-1] for urn in self._replaced & set(goal.replace_with))
         if has_unknown(step.provider):
-            return Change.CREATE, "its Docker host is not known yet"
-        change, why = kind.diff(step, old)
-        if change in (Change.SAME, Change.UPDATE):
-            forced = sorted(urn.split("::")[-1] for urn in self._replaced & set(goal.replace_with))
-            if forced:
-                return Change.REPLACE, f"together with {', '.join(forced)}"
+            return (Change.REPLACE if forced else Change.CREATE), "its provider is not known yet"
+        # What went away by itself is made anew without asking the machine that is gone as well.
+        change, why = (Change.SAME, "") if self._goes_with_replaced(old) and forced else kind.diff(step, old)
+        if change in (Change.SAME, Change.UPDATE) and forced:
+            return Change.REPLACE, f"together with {', '.join(forced)}"
         if change is Change.UPDATE:
             changed = changed_keys(plain(old.inputs), step.inputs)
             if changed and ("*" in goal.replace_on_changes or set(changed) & set(goal.replace_on_changes)):
@@ -116,12 +133,19 @@ class Deployment(Ledger):
     def _planned(self, decision: Decision) -> tuple[str, dict[str, Any]]:
         goal, old, change = decision.goal, decision.old, decision.change
         if old and change is Change.REPLACE:
-            for user in self._users(old):
+            first = goal.delete_first or decision.kind.delete_first(decision.step, old)
+            users = self._users(old) if first else []
+            for user in users:
                 check_protected(user, "deleted", f"it uses {goal.name}, which is to be replaced")
             with self._lock:
                 self._replaced.add(goal.urn)
-                self._displaced |= {user.urn for user in self._users(old)}
+                self._displaced |= {user.urn for user in users}
         self._report(change.value, goal, None, decision.why)
+        if isinstance(decision.kind, Plugin) and change is not Change.SAME:
+            planned = mark_outputs(
+                decision.kind.planned(decision.step, old, change), decision.inputs, goal.secret_outputs
+            )
+            return (old.id if old and change is Change.UPDATE else ""), planned
         only_started = change is Change.UPDATE and goal.type == CONTAINER
         if old and (change is Change.SAME or only_started):
             return old.id, old.outputs
@@ -158,33 +182,55 @@ class Deployment(Ledger):
             if not old.retain and not superseded:
                 self.state.doom(old)
             return id_, outputs
-        for user in self._users(old):
+        users = self._users(old)
+        going = {old.urn, *(user.urn for user in users)}
+        for user in users:
             check_protected(user, "deleted", f"it uses {goal.name}, which is being replaced")
-            self._delete(user, f"uses {goal.name}")
-        if not old.retain:
+            self._delete(user, f"uses {goal.name}", skip=user.deleted_with in going)
+        if not old.retain and not self._goes_with_replaced(old):
             kind.delete(self._step_of(old), old)
         self.state.drop(old.urn)
         return kind.create(step, old)
 
     def _users(self, old: Entry) -> list[Entry]:
-        """Containers that must go before this network or volume can."""
-        if old.type not in (NETWORK, VOLUME):
-            return []
+        """What must go before this one can, dependents first: the containers of a network or volume, and whatever a
+        change of this resource of a plugin replaces."""
         entries = list(self.state.entries.values())
-        urns = dependents(old.urn, entries)
-        return [entry for entry in deletion_order(entries) if entry.urn in urns and entry.type == CONTAINER]
+        if old.type in (NETWORK, VOLUME):
+            urns = dependents(old.urn, entries)
+            return [entry for entry in deletion_order(entries) if entry.urn in urns and entry.type == CONTAINER]
+        return self._replaced_by(old, entries) if isinstance(self.kind_of(old), Plugin) else []
+
+    def _replaced_by(self, root: Entry, entries: list[Entry]) -> list[Entry]:
+        """As the engine finds them (step_generator.go, calculateDependentReplacements): those that their own provider
+        would replace if the inputs that came from a replaced resource were not known, and those to replace with it."""
+        replaced = {root.urn}
+        found: list[Entry] = []
+        for entry in reversed(deletion_order(entries)):
+            used = {key for key, needs in entry.property_dependencies.items() if replaced & set(needs)}
+            touched = used & set(entry.inputs)
+            if replaced & set(entry.replace_with) or (touched and self._would_replace(entry, touched)):
+                replaced.add(entry.urn)
+                found.insert(0, entry)
+        return found
+
+    def _would_replace(self, entry: Entry, touched: set[str]) -> bool:
+        if entry.type.startswith("pulumi:providers:"):
+            return False
+        if package_of(entry.type) == "docker":
+            # Every change of a Docker object replaces it here; its engine may be the one that is about to go.
+            return True
+        inputs = {key: UNKNOWN if key in touched else value for key, value in plain(entry.inputs).items()}
+        change, _ = self.kind_of(entry).diff(self._step(entry, inputs), entry)
+        return change is Change.REPLACE
 
     def remove_undeclared(self) -> None:
         """Takes away what the program no longer declares, and what replacements left over.
 
-        Raises StackError before the first deletion when one of them is protected.
+        Raises StackError before the first deletion when one that is no longer declared is protected.
         """
         gone = [entry for entry in self.state.entries.values() if entry.urn not in self.declared]
-        self.remove(gone)
-        for entry in [] if self.dry_run else deletion_order(self.state.doomed):
-            with self._console.working(f"deleting the old {entry.name}", entry.name):
-                self.kind_of(entry).delete(self._step_of(entry), entry)
-            self.state.undoom(entry)
+        self.remove(gone, self.state.doomed)
 
 
 def _ignoring(goal: Goal, old: Entry | None) -> dict[str, Any]:

@@ -26,7 +26,12 @@ _FIELDS = {"host", "context", "sshOpts", "registryAuth", "certPath", "disableDoc
 _IGNORED = {"version", "pluginDownloadURL"}
 # A pull or build may stay silent while the engine unpacks a large layer.
 _TIMEOUT_SECONDS = 600
-_SSH_SECONDS = 30
+# Through Session Manager a connection takes up to ten seconds, on a machine that has just started longer.
+_SSH_SECONDS = 60
+# Of an option given twice ssh takes the first: a connection of its own, as a shared one may end while this one is idle.
+_OWN_CONNECTION = ("-o", "ControlMaster=no", "-o", "ControlPath=none")
+# A machine that was stopped or replaced does not say goodbye.
+_NOTICE_DEATH = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 _CONNECTIONS = 32  # as many as there are threads, or they would queue for one another
 
 
@@ -36,7 +41,7 @@ class Engines:
     def __init__(self, config: Mapping[str, str]) -> None:
         self._config = config
         self._clients: dict[str, docker.DockerClient] = {}
-        self._forwards: list[tuple[subprocess.Popen[bytes], str]] = []
+        self._forwards: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
         self._lock = threading.Lock()
 
     def client(self, provider: Mapping[str, Any]) -> docker.DockerClient:
@@ -46,6 +51,9 @@ class Engines:
         """
         endpoint = self.endpoint(provider)
         with self._lock:
+            if endpoint in self._forwards and self._forwards[endpoint][0].poll() is not None:
+                # The machine was stopped or replaced since.
+                self._drop(endpoint)
             if endpoint not in self._clients:
                 self._clients[endpoint] = self._connect(endpoint, provider)
             return self._clients[endpoint]
@@ -65,9 +73,15 @@ class Engines:
         return _context_host(name) if name and name != "default" else _LOCAL
 
     def close(self) -> None:
-        for client in self._clients.values():
+        for endpoint in {*self._clients, *self._forwards}:
+            self._drop(endpoint)
+
+    def _drop(self, endpoint: str) -> None:
+        client = self._clients.pop(endpoint, None)
+        if client:
             client.close()
-        for process, folder in self._forwards:
+        process, folder = self._forwards.pop(endpoint, (None, ""))
+        if process:
             process.terminate()
             process.wait()
             shutil.rmtree(folder, ignore_errors=True)
@@ -91,15 +105,17 @@ class Engines:
         local = Path(folder, "docker.sock")
         host = f"{url.username}@{url.hostname}" if url.username else str(url.hostname)
         target = ["-p", str(url.port), host] if url.port else [host]
-        command = ["ssh", "-nNT", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes", *options]
+        own = [*_OWN_CONNECTION, "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes"]
+        command = ["ssh", "-nNT", *own, *options, *_NOTICE_DEATH]
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen([*command, "-L", f"{local}:/var/run/docker.sock", *target], stderr=errors)
-            self._forwards.append((process, folder))
+            self._forwards[endpoint] = (process, folder)
             deadline = time.monotonic() + _SSH_SECONDS
             while not local.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     errors.seek(0)
                     said = errors.read().decode(errors="replace").strip()[-300:]
+                    self._drop(endpoint)
                     raise StackError(
                         f"ssh does not reach the Docker engine at {endpoint}: {said or 'no answer'}",
                         f"see that `ssh {url.netloc} docker info` works without a question",

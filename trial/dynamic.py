@@ -86,6 +86,8 @@ class Dynamic:
         return inputs, {**(result.outs or {}), **pickled}
 
     def delete_first(self, step: Step, old: Entry) -> bool:
+        if step.inputs[PROVIDER_KEY] == UNKNOWN:
+            return False
         provider = self._provider(step, step.inputs[PROVIDER_KEY])
         result = self._call(step, "diff", lambda: provider.diff(old.id, plain(old.outputs), dict(step.inputs)))
         return bool(result.delete_before_replace)

@@ -28,6 +28,7 @@ class Goal:
     inputs: dict[str, Any]
     provider: str = ""
     dependencies: list[str] = field(default_factory=list)
+    property_dependencies: dict[str, list[str]] = field(default_factory=dict)
     protect: bool = False
     retain: bool = False
     deleted_with: str = ""
@@ -46,7 +47,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for i
 class Step:
     """One piece of work on one resource.
 
-    `inputs` are plain; `provider` are the plain inputs of its Docker provider, or {} for the default one. `labels` go
+    `inputs` are plain; `provider` are the plain inputs of its explicit provider, or {} for the default one. `labels` go
     on every object made. `record(id, outputs)` notes an object that exists but is not finished, so that a crash
     cannot lose it. `say` shows progress.
     """

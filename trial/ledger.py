@@ -14,9 +14,12 @@ from trial.docker_simple import HASH_LABEL, NAME_LABEL, STACK_LABEL
 from trial.dynamic import PREFIX as DYNAMIC
 from trial.kinds import Goal, Interrupted, Kind, Step
 from trial.order import deletion_order
+from trial.plugins import Plugin, Plugins, package_of
 from trial.state import Entry, State
 from trial.values import changed_keys, digest, mark_outputs, plain, secret_strings
 
+# The packages that this runner brings about by itself, with or without a plugin.
+PACKAGES = ("docker", "random", "pulumi-python")
 _SIGNS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "same": "", "retain": "", "forget": "-"}
 _DONE = {
     "create": "created", "update": "updated", "replace": "replaced", "delete": "deleted",
@@ -31,6 +34,7 @@ class Ledger:
         self,
         state: State,
         kinds: Mapping[str, Kind],
+        plugins: Plugins,
         console: Console,
         *,
         stack: str,
@@ -42,6 +46,7 @@ class Ledger:
         self.changes: list[dict[str, str]] = []
         self.declared: set[str] = set()
         self.errors: list[BaseException] = []
+        self.plugins = plugins
         self._kinds = kinds
         self._console = console
         self._stack = stack
@@ -55,27 +60,35 @@ class Ledger:
 
     def kind(self, type_: str) -> Kind | None:
         """What implements the type, or None when nothing does."""
-        return self._kinds.get(DYNAMIC if type_.startswith(DYNAMIC) else type_)
+        own = self._kinds.get(DYNAMIC if type_.startswith(DYNAMIC) else type_)
+        package = package_of(type_)
+        if own or package in PACKAGES or not self.plugins.serves(package):
+            return own
+        return Plugin(self.plugins)
 
     def kind_of(self, of: Goal | Entry) -> Kind:
         kind = self.kind(of.type)
         if kind is None:
             raise StackError(
-                f"{of.name} is a {of.type}, which this runner does not implement.",
-                "use the version of the project that made it: `python -m trial destroy`",
+                f"{of.name} is a {of.type}, which this runner does not implement, and there is no plugin "
+                f"pulumi-resource-{package_of(of.type)} on PATH.",
+                "use the version of the project that made it, with the same PATH: `python -m trial destroy`",
             )
         return kind
 
     def counts(self) -> dict[str, int]:
         return dict(Counter(change["op"] for change in self.changes))
 
-    def remove(self, entries: Iterable[Entry]) -> None:
-        """Deletes the entries in a safe order, keeping the retained; refuses all when one is protected."""
-        chosen = deletion_order(entries)
-        held = [entry for entry in chosen if entry.protect]
+    def remove(self, entries: Iterable[Entry], left_over: Iterable[Entry] = ()) -> None:
+        """Deletes the entries and what replacements left over in one safe order, keeping the retained; refuses all
+        when one of the entries is protected."""
+        # One order for both: an old machine must go before the security group that it alone still uses.
+        doomed = {id(entry): entry for entry in left_over}
+        chosen = deletion_order([*doomed.values(), *entries])
+        held = [entry for entry in chosen if entry.protect and id(entry) not in doomed]
         if held:
             check_protected(held[0], "deleted", ", ".join(entry.name for entry in held) if held[1:] else "")
-        leaving = {entry.urn for entry in chosen}
+        leaving = {entry.urn for entry in chosen if id(entry) not in doomed}
         for entry in chosen:
             if self._stopping.is_set():
                 raise Interrupted
@@ -83,7 +96,22 @@ class Ledger:
             gone_with = entry.deleted_with and (
                 entry.deleted_with in leaving or entry.deleted_with not in self.declared
             )
-            self._delete(entry, skip=bool(gone_with))
+            if id(entry) in doomed:
+                self._delete_left_over(entry, skip=self._goes_with_replaced(entry) or bool(gone_with))
+            else:
+                self._delete(entry, skip=bool(gone_with))
+
+    def _goes_with_replaced(self, entry: Entry) -> bool:
+        """Whether what the entry is `deleted_with` is itself replaced in this run, and takes the entry along."""
+        return entry.deleted_with in self._replaced
+
+    def _delete_left_over(self, entry: Entry, skip: bool) -> None:
+        if self.dry_run:
+            return
+        if not skip:
+            with self._console.working(f"deleting the old {entry.name}", entry.name):
+                self.kind_of(entry).delete(self._step_of(entry), entry)
+        self.state.undoom(entry)
 
     def _delete(self, entry: Entry, why: str = "", skip: bool = False) -> None:
         counted = not entry.type.startswith("pulumi:providers:")
@@ -127,8 +155,9 @@ class Ledger:
     def _entry(self, goal: Goal, inputs: dict[str, Any], id_: str, outputs: dict[str, Any]) -> Entry:
         return Entry(
             urn=goal.urn, type=goal.type, name=goal.name, id=id_, inputs=inputs, outputs=outputs,
-            provider=goal.provider, dependencies=goal.dependencies, protect=goal.protect, retain=goal.retain,
-            deleted_with=goal.deleted_with, secret_outputs=goal.secret_outputs,
+            provider=goal.provider, dependencies=goal.dependencies, property_dependencies=goal.property_dependencies,
+            protect=goal.protect, retain=goal.retain,
+            deleted_with=goal.deleted_with, replace_with=goal.replace_with, secret_outputs=goal.secret_outputs,
         )  # fmt: skip
 
     def _step_of(self, entry: Entry) -> Step:

@@ -16,9 +16,10 @@ from trial.config import Project
 from trial.console import Console
 from trial.deployment import Deployment
 from trial.kinds import Goal
+from trial.ledger import PACKAGES
+from trial.plugins import package_of
 
 _STACK_TYPE = "pulumi:pulumi:Stack"
-_PACKAGES = ("docker", "random", "pulumi-python")
 _FEATURES = (
     resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
     resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
@@ -62,10 +63,15 @@ class Monitor:
         return resource_pb2.ReadResourceResponse(urn=self._urn(request.parent, request.type, request.name))
 
     def Invoke(self, request: Any) -> resource_pb2.ResourceInvokeResponse:
+        if not self._deployment.plugins.serves(package_of(request.tok)):
+            return self.Call(request)
+        provider = request.provider.rsplit("::", 1)[0]
+        answer = self._deployment.invoke(request.tok, values.decode(request.args), provider)
+        return resource_pb2.ResourceInvokeResponse(**{"return": answer})
+
+    def Call(self, request: Any) -> resource_pb2.ResourceInvokeResponse:
         self._refuse(f"the function {request.tok}")
         return resource_pb2.ResourceInvokeResponse()
-
-    Call = Invoke
 
     def GetDeploymentInfo(self, _request: Any) -> resource_pb2.DeploymentInfo:
         return resource_pb2.DeploymentInfo(supportedFeatures=_FEATURES)
@@ -81,10 +87,11 @@ class Monitor:
 
     def _refusal(self, request: Any) -> str:
         provider = request.type.startswith("pulumi:providers:")
-        package = request.type.split(":")[2] if provider else request.type.split(":")[0]
+        package = package_of(request.type)
+        known = package in PACKAGES or self._deployment.plugins.serves(package)
         if request.HasField("replacement_trigger"):
             return f"{request.type} {request.name!r} with a replacement_trigger"
-        if request.remote or request.importId or package not in _PACKAGES:
+        if request.remote or request.importId or not known:
             return f"{request.type} {request.name!r}{' (imported)' if request.importId else ''}"
         if not provider and self._deployment.kind(request.type) is None:
             return f"{request.type} {request.name!r}"
@@ -110,6 +117,7 @@ class Monitor:
             inputs=values.decode(request.object),
             provider=request.provider.rsplit("::", 1)[0],
             dependencies=list(request.dependencies),
+            property_dependencies={key: list(item.urns) for key, item in request.propertyDependencies.items()},
             protect=bool(request.protect),
             retain=bool(request.retainOnDelete),
             deleted_with=request.deletedWith,
@@ -124,8 +132,8 @@ class Monitor:
 def refusal_error(refused: list[str]) -> StackError:
     """The message for a program that declares what only the engine can bring about."""
     return StackError(
-        f"The trial runner implements docker, random and dynamic resources only, and this program declares "
-        f"{', '.join(sorted(set(refused)))}. Nothing was created.",
+        "The trial runner implements docker, random and dynamic resources, and packages with a plugin on PATH "
+        f"(pulumi-resource-<package>). This program declares {', '.join(sorted(set(refused)))}. Nothing was created.",
         "run this stack with the Pulumi engine: `pulumi up`",
     )
 

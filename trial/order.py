@@ -23,15 +23,16 @@ def rank(entry: Entry) -> int:
 def deletion_order(entries: Iterable[Entry]) -> list[Entry]:
     """Every entry before those it depends on; else containers, networks, images, volumes; else the newest first.
 
-    `entries` come in the order in which they were declared. A cycle, which only a damaged state file can hold, is cut.
+    `entries` come in the order in which they were declared; two may have one URN, a replaced resource and its
+    replacement. A cycle, which only a damaged state file can hold, is cut.
     """
-    waiting = {entry.urn: (index, entry) for index, entry in enumerate(entries)}
+    waiting = dict(enumerate(entries))
     order: list[Entry] = []
     while waiting:
-        needed = {urn for _, entry in waiting.values() for urn in _needs(entry)}
-        free = [pair for urn, pair in waiting.items() if urn not in needed] or list(waiting.values())
-        _, chosen = min(free, key=lambda pair: (rank(pair[1]), -pair[0]))
-        order.append(waiting.pop(chosen.urn)[1])
+        needed = {urn for entry in waiting.values() for urn in _needs(entry)}
+        free = [index for index, entry in waiting.items() if entry.urn not in needed] or list(waiting)
+        chosen = min(free, key=lambda index: (rank(waiting[index]), -index))
+        order.append(waiting.pop(chosen))
     return order
 
 
@@ -50,4 +51,17 @@ def dependents(urn: str, entries: Iterable[Entry]) -> set[str]:
             if entry.urn not in found and ({urn} | found) & set(entry.dependencies):
                 found.add(entry.urn)
                 grown = True
+    return found
+
+
+def protected_with_needs(entries: Iterable[Entry]) -> set[str]:
+    """Every protected entry, and those it depends on, directly or through others."""
+    known = {entry.urn: entry for entry in entries}
+    waiting = [urn for urn, entry in known.items() if entry.protect]
+    found: set[str] = set()
+    while waiting:
+        urn = waiting.pop()
+        if urn in known and urn not in found:
+            found.add(urn)
+            waiting += _needs(known[urn])
     return found

@@ -26,6 +26,8 @@ from trial.dynamic import PREFIX, Dynamic
 from trial.images import REMOTE_IMAGE, RemoteImage
 from trial.kinds import Interrupted, Kind
 from trial.monitor import Engine, Monitor, refusal_error
+from trial.order import protected_with_needs
+from trial.plugins import Plugins
 from trial.program import inside, run_program
 from trial.randoms import TYPES as RANDOM_TYPES
 from trial.randoms import Random
@@ -63,11 +65,13 @@ def run(
     config: Mapping[str, str] | None = None,
     console: Console | None = None,
     ignore_protect: bool = False,
+    exclude_protected: bool = False,
 ) -> Result:
     """Runs one command of `COMMANDS` on the program in a folder; progress goes to `console`
     (by default standard output, after a first line that says what this is).
 
-    `config` (key -> text) wins over the stack's file; `ignore_protect` lets `destroy` take the protected too. Raises
+    `config` (key -> text) wins over the stack's file; `ignore_protect` lets `destroy` take the protected too, and
+    `exclude_protected` makes it spare them with all that they need. Raises
     StackError for what the user can mend, whatever the program raised otherwise, and KeyboardInterrupt after Ctrl-C,
     with everything done so far recorded.
     """
@@ -78,17 +82,21 @@ def run(
     if console is None:
         console = Console(sys.stdout)
         console.line(BANNER)
-    session = _Session(configuration.load(folder, stack, file, config), console, ignore_protect)
+    session = _Session(configuration.load(folder, stack, file, config), console, ignore_protect, exclude_protected)
     return session.run(command)
 
 
 class _Session:
-    def __init__(self, project: configuration.Project, console: Console, ignore_protect: bool) -> None:
+    def __init__(
+        self, project: configuration.Project, console: Console, ignore_protect: bool, exclude_protected: bool
+    ) -> None:
         self._project = project
         self._ignore_protect = ignore_protect
+        self._exclude_protected = exclude_protected
         self._console = console
         self._stopping = threading.Event()
         self._engines = Engines(project.config)
+        self._plugins = Plugins(project.config, Engine(console).Log)
         docker_kinds: dict[str, Kind] = {
             NETWORK: Network(self._engines),
             VOLUME: Volume(self._engines),
@@ -118,6 +126,7 @@ class _Session:
                     result: Result = getattr(self, f"_{command}")(State(path), began)
                     return result
         finally:
+            self._plugins.close()
             self._engines.close()
 
     def _up(self, state: State, began: float) -> Result:
@@ -158,6 +167,8 @@ class _Session:
             for entry in state.entries.values():
                 entry.protect = False
         deployment = self._deployment(state, dry_run=False)
+        if self._exclude_protected:
+            deployment.declared |= protected_with_needs(state.entries.values())
         self._in_context(deployment.remove_undeclared)
         state.outputs = {}
         state.save()
@@ -165,7 +176,8 @@ class _Session:
 
     def _deployment(self, state: State, dry_run: bool) -> Deployment:
         stack = f"{self._project.name}/{self._project.stack}"
-        return Deployment(state, self._kinds, self._console, stack=stack, dry_run=dry_run, stopping=self._stopping)
+        shared = (self._kinds, self._plugins, self._console)
+        return Deployment(state, *shared, stack=stack, dry_run=dry_run, stopping=self._stopping)
 
     def _pass(self, deployment: Deployment) -> Monitor:
         monitor, engine = Monitor(self._project, deployment), Engine(self._console)

@@ -25,7 +25,10 @@ _VERSION = 1
 
 @dataclass
 class Entry:
-    """One resource as it was last made. `digest` is empty while its creation is under way."""
+    """One resource as it was last made. `digest` is empty while its creation is under way.
+
+    `property_dependencies`: for each input, the URNs of the resources that its value came from.
+    """
 
     urn: str
     type: str
@@ -36,9 +39,11 @@ class Entry:
     digest: str = ""
     provider: str = ""
     dependencies: list[str] = field(default_factory=list)
+    property_dependencies: dict[str, list[str]] = field(default_factory=dict)
     protect: bool = False
     retain: bool = False
     deleted_with: str = ""
+    replace_with: list[str] = field(default_factory=list)
     secret_outputs: list[str] = field(default_factory=list)
 
 
