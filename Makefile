@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 VOLUMES ?=
 
-.PHONY: up down preview refresh smoke env test lint requirements clean
+.PHONY: up down preview refresh prepare forward smoke env test lint requirements clean
 
 up: $(VENV)/ready
 	@$(RUN) -m scripts.up --stack $(STACK)
@@ -15,6 +15,13 @@ down: $(VENV)/ready
 
 preview: $(VENV)/ready
 	@$(RUN) -m scripts.preview --stack $(STACK)
+
+# What cloud-init does to a new machine, for one that is already there (host.type: ssh).
+prepare: $(VENV)/ready
+	@$(RUN) -m scripts.prepare --stack $(STACK)
+
+forward: $(VENV)/ready
+	@$(RUN) -m scripts.forward --stack $(STACK)
 
 smoke: $(VENV)/ready
 	@$(RUN) -m scripts.smoke --stack $(STACK)

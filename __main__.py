@@ -7,24 +7,25 @@ import pulumi
 from components import settings
 from components.cancellation import end_quietly_when_cancelled
 from components.database.rag_database import RagDatabase, RagDatabaseArgs
-from components.hosts import connect
+from components.hosts import connect, survey
 from components.models.models import Models, ModelsArgs
 from components.plan import make_plan
 from components.services import Networks, OllamaArgs, OllamaServer, Pgvector, PgvectorArgs
 
 end_quietly_when_cancelled()
 stack = settings.load()
-host = connect(stack)
-plan = make_plan(stack, host.facts, project=pulumi.get_project(), stack=pulumi.get_stack())
+found = survey(stack)
+plan = make_plan(stack, found.facts, project=pulumi.get_project(), stack=pulumi.get_stack())
+pulumi.log.info("\n".join(plan.lines()))
+host = connect(stack, found)
 
-on_host = pulumi.ResourceOptions(providers=[host.provider])
-networks = Networks("network", plan.names, on_host)
-ollama = OllamaServer("ollama", OllamaArgs(settings=stack, plan=plan, networks=networks), on_host)
-postgres = Pgvector("postgres", PgvectorArgs(settings=stack, plan=plan, networks=networks), on_host)
+networks = Networks("network", plan.names, host.options)
+ollama = OllamaServer("ollama", OllamaArgs(settings=stack, plan=plan, networks=networks), host.options)
+postgres = Pgvector("postgres", PgvectorArgs(settings=stack, plan=plan, networks=networks), host.options)
 
 models = Models(
     "models",
-    ModelsArgs(settings=stack, endpoint=ollama.url, identity=ollama.identity, server=ollama),
+    ModelsArgs(settings=stack, endpoint=ollama.url, identity=ollama.identity, server=ollama, reach=host.reach),
 )
 database = RagDatabase(
     "database",
@@ -35,6 +36,7 @@ database = RagDatabase(
         admin_user=postgres.admin_user,
         admin_password=postgres.admin_password,
         identity=postgres.identity,
+        reach=host.reach,
     ),
 )
 
@@ -50,5 +52,6 @@ pulumi.export("embedding_model", models.embedding)
 pulumi.export("embedding_dimension", models.embedding_dimension)
 pulumi.export("accelerator", stack.accelerator.kind)
 pulumi.export("host_address", host.address)
+pulumi.export("reach", host.reach)
 pulumi.export("hourly_cost_usd", plan.hourly_cost_usd)
 pulumi.export("private_network", networks.private)

@@ -33,6 +33,11 @@ class Target:
     settings: Settings | None = None
 
     @property
+    def on_aws(self) -> bool:
+        """Whether the stack has a machine of its own, rented from AWS."""
+        return self.settings is not None and self.settings.host.type == "aws"
+
+    @property
     def local(self) -> tuple[Host, str] | None:
         """The host and the prefix of the stack's Docker names, when its engine is the one at hand."""
         if self.settings is None or self.settings.host.type != "local":
@@ -45,9 +50,18 @@ class Runner(ABC):
 
     environment: dict[str, str]
 
+    # Whether a destroy takes the protected, too. Protected are volumes with data.
+    release_protected = False
+
     def __init__(self, target: Target) -> None:
         self.target = target
         self.environment = dict(os.environ)
+
+    @property
+    def destroying(self) -> list[str]:
+        """What a destroy does with the protected. Docker's volumes stay whatever is forgotten, as the provider keeps
+        them; a data volume on AWS would be gone for good, so it is spared unless released on purpose."""
+        return ["--exclude-protected"] if self.target.on_aws and not self.release_protected else ["--ignore-protect"]
 
     @abstractmethod
     def command(self, operation: str) -> list[str]:
@@ -107,8 +121,10 @@ class EngineRunner(Runner):
         if operation == "outputs":
             return [self.cli, "stack", "output", "--json", "--show-secrets", *common]
         confirmed = [] if operation == "preview" else ["--yes", "--skip-preview"]
-        # What is protected are volumes, and the provider keeps those when it forgets them.
-        confirmed += ["--ignore-protect"] if operation == "destroy" else []
+        confirmed += self.destroying if operation == "destroy" else []
+        if operation == "destroy" and self.target.on_aws:
+            # What is on a machine goes with it, and a machine that is stopped or broken must not keep it from going.
+            confirmed += ["--refresh=false"]
         return [self.cli, operation, *confirmed, *common, "--config-file", str(self.target.config_file)]
 
     def explain_failed_up(self) -> None:
@@ -166,7 +182,7 @@ class TrialRunner(Runner):
         more = {
             "preview": [],
             "outputs": ["--json", "--show-secrets"],
-            "destroy": ["--yes", "--ignore-protect"],
+            "destroy": ["--yes", *self.destroying],
         }.get(operation, ["--yes"])
         target = ["--stack", self.target.stack, "--config-file", str(self.target.config_file)]
         return [sys.executable, "-m", "trial", operation, *more, *target]

@@ -13,6 +13,7 @@ from components.dynamic import still_going
 from components.errors import StackError
 from components.models.api import OllamaClient
 from components.models.errors import ServerUnreachableError
+from components.reach import forwarded_url
 from scripts.command import arguments, existing
 from scripts.outputs import complete
 from scripts.say import run, say
@@ -57,10 +58,15 @@ def answer(outputs: dict[str, Any]) -> list[Hit]:
         )
     started = time.monotonic()
     say("RAG round trip: embed, store, search, answer")
-    with OllamaClient(outputs["ollama_url"]) as ollama:
+    reach = outputs.get("reach")
+    with (
+        forwarded_url(reach, outputs["ollama_url"]) as ollama_url,
+        forwarded_url(reach, outputs["database_url"]) as database_url,
+        OllamaClient(ollama_url) as ollama,
+    ):
         with still_going(f"embedding with {model}, which may have to be loaded first", say):
             question, *passages = ollama.embed(model, [QUESTION, *PASSAGES])
-        hits = search(outputs["database_url"], outputs["database_schema"], question, passages)
+        hits = search(database_url, outputs["database_schema"], question, passages)
         print(f"  question   {QUESTION}")
         for hit in hits:
             print(f"  distance   {hit.distance:.3f}  {hit.text}")

@@ -22,6 +22,9 @@ def main() -> None:
 def print_endpoints(stack: str, outputs: dict[str, Any]) -> None:
     """What a client connects to, without a secret: `make env` writes that to a file that only its owner can read."""
     print(f"\nThe stack {stack} is up.")
+    if outputs.get("reach"):
+        print(f"  machine    {outputs['host_address']}, reached by SSH alone; the addresses below are its loopback's,")
+        print(f"             and make forward STACK={stack} brings them here")
     print(f"  ollama     {outputs['ollama_url']}")
     print(f"  models     {', '.join(filter(None, [outputs.get('embedding_model'), *outputs['chat_models']]))}")
     print(f"  database   {without_password(outputs['database_url'])} (make env writes it with its password to .env)\n")

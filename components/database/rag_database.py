@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import pulumi
@@ -18,7 +20,8 @@ PASSWORD_LENGTH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class RagDatabaseArgs:
-    """`host` and `port`: the server as the deploying machine reaches it; `identity`: changes with the server."""
+    """`host` and `port`: the server as its machine reaches it; `reach`: how to get to that machine, None for the one at
+    hand; `identity`: changes with the server."""
 
     settings: Postgres
     host: pulumi.Input[str]
@@ -26,6 +29,7 @@ class RagDatabaseArgs:
     admin_user: pulumi.Input[str]
     admin_password: pulumi.Input[str]
     identity: pulumi.Input[str]
+    reach: pulumi.Input[Mapping[str, Any]] | None = None
 
 
 class RagDatabase(pulumi.ComponentResource):
@@ -52,6 +56,7 @@ class RagDatabase(pulumi.ComponentResource):
                 ],
                 extension_min_version=settings.extension_min_version,
                 server=args.identity,
+                reach=args.reach,
             ),
             pulumi.ResourceOptions(parent=self),
         )

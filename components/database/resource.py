@@ -6,7 +6,8 @@ nothing, imports inside its methods, and leaves the work to sql.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +37,8 @@ class DatabaseUser:
 class DatabaseArgs:
     """A database on a PostgreSQL server.
 
-    host, port               the server as the deploying machine reaches it
+    host, port               the server as its machine reaches it
+    reach                    how the deploying machine reaches that one (`SshTarget.as_input`); None: it is that one
     admin_user               the superuser that sets things up
     admin_password           its password, as a secret
     database                 another name is another database (replacement; the old one and its rows stay)
@@ -57,6 +59,7 @@ class DatabaseArgs:
     extension_min_version: str = ""
     server: pulumi.Input[str] = ""
     ready_timeout_s: float = 60.0
+    reach: pulumi.Input[Mapping[str, Any]] | None = None
 
 
 class DatabaseProvider(ResourceProvider):
@@ -107,10 +110,12 @@ class DatabaseProvider(ResourceProvider):
         from components.database.connect import NotReadyError
         from components.database.sql import inspect
         from components.dynamic import report, warn
+        from components.reach import UnreachableError
 
         try:
-            facts = inspect(_server(props), _layout(props), report, ready_timeout_s=5.0)
-        except NotReadyError as error:
+            with _server(props) as server:
+                facts = inspect(server, _layout(props), report, ready_timeout_s=5.0)
+        except (NotReadyError, UnreachableError) as error:
             warn(f"the database {props['database']} was not looked at: {error.cause}")
             return ReadResult(id_, {**props, "server": UNPROVEN})
         if facts is None:
@@ -153,19 +158,18 @@ def _ensure(props: Mapping[str, Any]) -> dict[str, Any]:
     from components.database.sql import ensure
     from components.dynamic import report
 
-    facts = ensure(_server(props), _layout(props), report, float(props.get("ready_timeout_s") or 60.0))
+    with _server(props) as server:
+        facts = ensure(server, _layout(props), report, float(props.get("ready_timeout_s") or 60.0))
     return _inputs(props) | asdict(facts)
 
 
-def _server(props: Mapping[str, Any]) -> Server:
+@contextmanager
+def _server(props: Mapping[str, Any]) -> Iterator[Server]:
     from components.database.connect import Server
+    from components.reach import forwarded
 
-    return Server(
-        host=props["host"],
-        port=int(props["port"]),
-        admin_user=props["admin_user"],
-        admin_password=props["admin_password"],
-    )
+    with forwarded(props.get("reach"), props["host"], int(props["port"])) as (host, port):
+        yield Server(host=host, port=port, admin_user=props["admin_user"], admin_password=props["admin_password"])
 
 
 def _layout(props: Mapping[str, Any]) -> Layout:

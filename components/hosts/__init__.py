@@ -4,6 +4,6 @@ Here: reaching a Docker engine, asking it for facts, and refusing early what it 
 Not here: what runs on it (`components/services`) and arithmetic on the facts (`components/plan`).
 """
 
-from components.hosts.host import DockerHost, connect
+from components.hosts.host import DockerHost, connect, survey
 
-__all__ = ["DockerHost", "connect"]
+__all__ = ["DockerHost", "connect", "survey"]

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,17 @@ def _explained(address: str, error: Exception) -> StackError:
 
 def facts_of(client: docker.DockerClient, endpoint: Endpoint) -> HostFacts:
     """The facts of the machine behind an engine. Devices are looked at only on the machine at hand."""
-    info: dict[str, Any] = client.info()
+    return facts_of_info(
+        client.info(),
+        device_group_ids=device_group_ids() if endpoint.is_at_hand else (),
+        device_paths=device_paths() if endpoint.is_at_hand else None,
+    )
+
+
+def facts_of_info(
+    info: Mapping[str, Any], *, device_group_ids: tuple[int, ...], device_paths: tuple[str, ...] | None
+) -> HostFacts:
+    """Facts from an engine's answer to `docker info`, and from what was seen of its machine's devices."""
     major, minor = [*re.findall(r"\d+", str(info["ServerVersion"])), "0", "0"][:2]
     return HostFacts(
         cpus=int(info["NCPU"]),
@@ -128,8 +139,8 @@ def facts_of(client: docker.DockerClient, endpoint: Endpoint) -> HostFacts:
         engine_version=(int(major), int(minor)),
         runtimes=tuple(sorted(info.get("Runtimes") or {})),
         cdi=bool(info.get("CDISpecDirs")),
-        device_group_ids=device_group_ids() if endpoint.is_at_hand else (),
-        device_paths=device_paths() if endpoint.is_at_hand else None,
+        device_group_ids=device_group_ids,
+        device_paths=device_paths,
     )
 
 

@@ -7,28 +7,56 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from components.errors import StackError
-from components.hosts import local
-from components.plan import HostFacts
+from components.hosts import local, ssh
+from components.hosts.aws.survey import RentedSurvey
+from components.hosts.aws.survey import survey as aws_survey
+from components.hosts.remote import going_with
 from components.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class DockerHost:
-    """`provider` declares containers there; `address` is where a user finds the machine; `facts` is what it has."""
+    """`provider` declares containers there; `address` is where a user finds the machine; `reach` is how its loopback is
+    reached (`SshTarget.as_input`), None for the machine at hand; `machine` is what everything on it is replaced and
+    deleted with, when the stack has made it."""
 
     provider: docker.Provider
     address: pulumi.Input[str]
-    facts: HostFacts
+    reach: pulumi.Output[dict[str, object]] | None = None
+    machine: pulumi.Resource | None = None
+
+    @property
+    def options(self) -> pulumi.ResourceOptions:
+        """What a service takes to be declared there."""
+        follow = [going_with(self.machine)] if self.machine else None
+        return pulumi.ResourceOptions(providers=[self.provider], transformations=follow)
 
 
-def connect(settings: Settings) -> DockerHost:
-    """The host the settings name. Raises `StackError` when it cannot be used."""
-    if settings.host.type != "local":
-        raise StackError(
-            f"host.type is {settings.host.type}, which this version validates but cannot provision yet.",
-            f"pulumi config set --stack {pulumi.get_stack()} --path '{pulumi.get_project()}:host.type' local",
-        )
-    found = local.survey(settings)
-    host = local.LocalHost("host", found)
-    return DockerHost(provider=host.provider, address="127.0.0.1", facts=found.facts)
+Survey = local.Survey | ssh.Survey | RentedSurvey
+
+
+def survey(settings: Settings) -> Survey:
+    """What is known of the host before anything is declared. Raises `StackError` when it cannot be used."""
+    match settings.host.type:
+        case "local":
+            return local.survey(settings)
+        case "ssh":
+            return ssh.survey(settings)
+        case "aws":
+            return aws_survey(settings)
+
+
+def connect(settings: Settings, found: Survey) -> DockerHost:
+    """Declares the host and what is between here and there. Raises `StackError` when AWS cannot give it."""
+    if isinstance(found, local.Survey):
+        return DockerHost(provider=local.LocalHost("host", found).provider, address="127.0.0.1")
+    if isinstance(found, ssh.Survey):
+        remote = ssh.declare(settings)
+        return DockerHost(provider=remote.provider, address=found.address, reach=remote.reach)
+    # Its library takes a second to load, which no other stack should pay.
+    from components.hosts.aws.host import AwsMachine
+
+    rented = AwsMachine("host", settings, found)
+    return DockerHost(
+        provider=rented.remote.provider, address=rented.address, reach=rented.remote.reach, machine=rented.instance
+    )

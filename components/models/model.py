@@ -6,7 +6,8 @@ imports inside its methods, and leaves the work to lifecycle.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,7 @@ PROVEN = (
     "context",
     "pull",
     "server",
+    "reach",
 )
 # A refresh meets a running server or none; an update may meet one that has just been started (lifecycle.ensure).
 READ_WAIT_S = 5.0
@@ -40,7 +42,8 @@ READ_WAIT_S = 5.0
 class ModelArgs:
     """A model on an Ollama server.
 
-    endpoint        URL of the server as the deploying machine reaches it
+    endpoint        URL of the server as its machine reaches it
+    reach           how the deploying machine reaches that one (`SshTarget.as_input`); None: it is that one
     name            what clients call the model, tag included; another name is another model (replacement)
     source          what to pull it by where that differs, as with a mirror; default: `name`
     insecure        the registry of `source` speaks plain HTTP or has a certificate of its own making
@@ -69,6 +72,7 @@ class ModelArgs:
     pull_timeout_s: float = 3600.0
     server: pulumi.Input[str] = ""
     config_path: str | None = None
+    reach: pulumi.Input[Mapping[str, Any]] | None = None
 
 
 class ModelProvider(ResourceProvider):
@@ -123,12 +127,13 @@ class ModelProvider(ResourceProvider):
         from components.dynamic import warn
         from components.models.errors import ServerUnreachableError
         from components.models.lifecycle import inspect
+        from components.reach import UnreachableError
 
         try:
             with _client(props) as client:
                 client.wait_ready(READ_WAIT_S)
                 facts = inspect(client, props["name"])
-        except ServerUnreachableError as error:
+        except (ServerUnreachableError, UnreachableError) as error:
             warn(f"{props['name']} was not looked at: {error.cause}")
             return ReadResult(id_, {**props, "server": UNPROVEN})
         if facts is None:
@@ -145,13 +150,14 @@ class ModelProvider(ResourceProvider):
         from components.dynamic import warn
         from components.models.errors import ServerUnreachableError
         from components.models.lifecycle import remove
+        from components.reach import UnreachableError
 
         if not _props.get("pull", True):
             return
         try:
             with _client(_props) as client:
                 remove(client, _props["name"])
-        except ServerUnreachableError as error:
+        except (ServerUnreachableError, UnreachableError) as error:
             warn(f"{_props['name']} was not removed, its server is gone: {error.cause}")
 
 
@@ -188,10 +194,13 @@ def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
     return {field: props.get(field) for field in ModelArgs.__dataclass_fields__}
 
 
-def _client(props: Mapping[str, Any]) -> OllamaClient:
+@contextmanager
+def _client(props: Mapping[str, Any]) -> Iterator[OllamaClient]:
     from components.models.api import OllamaClient
+    from components.reach import forwarded_url
 
-    return OllamaClient(props["endpoint"])
+    with forwarded_url(props.get("reach"), props["endpoint"]) as url, OllamaClient(url) as client:
+        yield client
 
 
 def _ensure(props: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
@@ -14,13 +16,15 @@ from components.settings.types import duration_seconds
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsArgs:
-    """`endpoint`: the server's URL as the deploying machine reaches it; `identity`: changes with the server;
-    `server`: the component that goes when the whole stack goes, and then spares the models on their volume."""
+    """`endpoint`: the server's URL as its machine reaches it; `reach`: how to get to that machine, None for the one at
+    hand; `identity`: changes with the server; `server`: the component that goes when the whole stack goes, and then
+    spares the models on their volume."""
 
     settings: Settings
     endpoint: pulumi.Input[str]
     identity: pulumi.Input[str]
     server: pulumi.Resource
+    reach: pulumi.Input[Mapping[str, Any]] | None = None
 
 
 class Models(pulumi.ComponentResource):
@@ -66,5 +70,6 @@ def _model_args(args: ModelsArgs, index: int, model: DeclaredModel) -> ModelArgs
         pull=settings.ollama.models_from == "pull",
         pull_timeout_s=duration_seconds(model.pull_timeout),
         server=args.identity,
+        reach=args.reach,
         config_path=f"{pulumi.get_project()}:models[{index}]",
     )

@@ -6,29 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from components.settings.aws import AwsHost
 from components.settings.base import RuleError, Section
-
-
-class AwsHost(Section):
-    """The AWS machine of a prod stack. Only what is needed to name it; the rest comes with the AWS host."""
-
-    region: str = Field(
-        default="us-east-1",
-        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
-        examples=["us-east-1"],
-        description="an AWS region such as us-east-1",
-    )
-    instance_type: str = Field(
-        default="g5.xlarge",
-        pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$",
-        examples=["g5.xlarge"],
-        description="an EC2 instance type such as g5.xlarge",
-    )
+from components.settings.ssh import SshHost
 
 
 class Host(Section):
     """`type: local` uses the engine at hand: `docker_host`, else `docker_context`, else $DOCKER_HOST or the default
-    socket. A Podman socket works as `docker_host: unix:///run/user/1000/podman/podman.sock`."""
+    socket. A Podman socket works as `docker_host: unix:///run/user/1000/podman/podman.sock`. `type: ssh` uses a machine
+    that is already there, `type: aws` rents one."""
 
     type: Literal["local", "aws", "ssh"] = "local"
     docker_host: str | None = Field(
@@ -44,6 +30,7 @@ class Host(Section):
         description="a name that `docker context ls` shows",
     )
     aws: AwsHost | None = None
+    ssh: SshHost | None = None
 
     @model_validator(mode="after")
     def _one_endpoint(self) -> Host:
@@ -53,8 +40,18 @@ class Host(Section):
                 field="docker_context",
                 mend=("docker_context", None),
             )
-        if self.type != "aws" and self.aws is not None:
+        for field in ("aws", "ssh"):
+            if self.type != field and getattr(self, field) is not None:
+                raise RuleError(
+                    f"is set although type is {self.type}; allowed: with type: {field}", field=field, mend=(field, None)
+                )
+        for field in ("docker_host", "docker_context"):
+            if self.type != "local" and getattr(self, field) is not None:
+                raise RuleError(
+                    f"is set although type is {self.type}; allowed: with type: local", field=field, mend=(field, None)
+                )
+        if self.type == "ssh" and self.ssh is None:
             raise RuleError(
-                f"is set although type is {self.type}; allowed: with type: aws", field="aws", mend=("aws", None)
+                "is ssh without a machine; allowed: with ssh.address", field="type", mend=("ssh.address", "<name>")
             )
         return self

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.settings.base import Section
-from components.settings.types import Digest, Duration, KeepAlive, ModelName
+from components.settings.types import MEMORY_ALLOWED, Digest, Duration, KeepAlive, Memory, ModelName
 
 
 class Model(Section):
     """One model. `digest` pins it: another content under the same tag fails the update.
 
     `preload` loads it into memory at the end of the update and keeps it there for `keep_alive`; `context` is the
-    context length in tokens it is loaded with, the server's own default when left out.
+    context length in tokens it is loaded with, the server's own default when left out. `size` is its download's, for
+    models that the plan does not know (`components/plan/model_sizes.py`).
     """
 
     name: ModelName = Field(examples=["all-minilm:22m"])
@@ -23,4 +24,5 @@ class Model(Section):
     preload: bool = True
     keep_alive: KeepAlive | None = Field(default=None, examples=["30m"])
     context: Annotated[int, Field(ge=128, le=10_485_760)] | None = None
+    size: Memory | None = Field(default=None, examples=["4.9g"], description=MEMORY_ALLOWED)
     pull_timeout: Duration = Field(default="2h0m0s", examples=["2h"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -61,7 +62,9 @@ def dotted(project: str, location: Location) -> str:
 
 
 def set_command(stack: str, key: str, value: str) -> str:
-    return f"pulumi config set --stack {stack} --path '{key}' {value}"
+    # What names a value, as <name>, is for the user to write.
+    shown = f'"{value}"' if re.search(r"[ *?]", value) else value
+    return f"pulumi config set --stack {stack} --path '{key}' {shown}"
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], project: str, stack: str) -> list[Problem]:

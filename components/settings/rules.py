@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from components.settings.aws import AwsHost
 from components.settings.identifiers import owner_of, reader_of
 from components.settings.model_reference import read
 from components.settings.problems import Problem, set_command
@@ -115,6 +116,21 @@ def image_fits_postgres_version(at: Context) -> Iterator[Problem]:
         )
 
 
+def mirrors_can_be_reached(at: Context) -> Iterator[Problem]:
+    host = at.settings.host.aws or AwsHost()
+    if at.settings.host.type != "aws" or host.network.vpc_id:
+        return
+    for field, mirror in (("images", at.settings.registry.images), ("models", at.settings.registry.models)):
+        port = re.search(r":(\d+)(?:/|$)", mirror)
+        if port is not None and int(port[1]) not in host.network.egress_ports:
+            yield at.problem(
+                f"host.aws.network.egress_ports[{len(host.network.egress_ports)}]",
+                f"is missing: registry.{field} is on port {port[1]}, which the machine may not call; "
+                "allowed: the ports of all mirrors",
+                port[1],
+            )
+
+
 # The sections a rule reads: it is skipped where one of them was refused on its own.
 RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...] = (
     (frozenset({"ollama", "postgres"}), ports_differ),
@@ -122,6 +138,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...]
     (frozenset({"postgres"}), users_are_no_groups),
     (frozenset({"accelerator", "host"}), apple_is_at_hand),
     (frozenset({"accelerator", "ollama"}), apple_keeps_its_own_server),
+    (frozenset({"host", "registry"}), mirrors_can_be_reached),
     (frozenset({"models"}), models_are_listed_once),
     (frozenset({"models", "ollama"}), rag_has_an_embedding_model),
     (frozenset({"images", "postgres"}), image_fits_postgres_version),

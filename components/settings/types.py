@@ -77,12 +77,24 @@ def _keep_alive(text: str) -> str:
         raise ValueError(f"{error}, or -1 (keep loaded for ever), or 0 (unload at once)") from None
 
 
-def _memory(value: object) -> int:
+def memory_mib(value: object) -> int:
+    """MiB of a size with a unit, such as `16g`; `ValueError` for anything else."""
     # A number alone is refused as well: bytes to Docker, kilobytes or pages to PostgreSQL, nobody knows which here.
     match = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"is not a size; allowed: {MEMORY_ALLOWED}")
     return round(float(match[1]) * _MEMORY_UNITS_IN_MIB[match[2].lower()])
+
+
+def key_path(text: str) -> str:
+    """The path of a private key; `ValueError` for anything else, above all for the key itself."""
+    if "PRIVATE KEY" in text or "\n" in text:
+        raise ValueError("holds a key itself; allowed: the path of its file, such as ~/.ssh/id_ed25519")
+    if text.endswith(".pub"):
+        raise ValueError("names the public half; allowed: the private key's path, without .pub")
+    if not re.fullmatch(r"(/|~/)[^\s'\"]+", text):
+        raise ValueError("is no whole path; allowed: one that begins with / or ~/, without spaces and quotes")
+    return text
 
 
 def _at_least_smallest(mib: int) -> int:
@@ -146,7 +158,7 @@ PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 KeepAlive = Annotated[str, BeforeValidator(str), AfterValidator(_keep_alive)]
 # Always MiB once validated; the stack file writes it with a unit, and so does a dump.
 Memory = Annotated[
-    int, BeforeValidator(_memory), AfterValidator(_at_least_smallest), PlainSerializer("{}m".format, return_type=str)
+    int, BeforeValidator(memory_mib), AfterValidator(_at_least_smallest), PlainSerializer("{}m".format, return_type=str)
 ]
 ImageReference = Annotated[str, AfterValidator(_image)]
 ModelName = Annotated[str, AfterValidator(_model)]

@@ -22,11 +22,12 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi import Resource
 from pulumi.runtime import rpc, set_all_config
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks, set_mocks
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import provider_pb2, resource_pb2
 from pulumi.runtime.settings import set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
-from components.hosts import local
+from components.hosts import local, ssh
+from components.hosts.aws import prerequisites
 from components.hosts.engine import Endpoint
 from components.plan import HostFacts
 from components.settings import Settings
@@ -39,6 +40,10 @@ IMAGE = "docker:index/remoteImage:RemoteImage"
 NETWORK = "docker:index/network:Network"
 VOLUME = "docker:index/volume:Volume"
 PASSWORD = "random:index/randomPassword:RandomPassword"
+INSTANCE = "aws:ec2/instance:Instance"
+VOLUME_OF_AWS = "aws:ebs/volume:Volume"
+PINNED = "pulumi-python:dynamic/ragstack:Pinned"
+READINESS = "pulumi-python:dynamic/ragstack:Readiness"
 MODEL = "pulumi-python:dynamic/ragstack:Model"
 DATABASE = "pulumi-python:dynamic/ragstack:Database"
 # Marks every generated password, so that one search finds any of them.
@@ -65,6 +70,9 @@ class Declared:
     retain_on_delete: bool
     delete_before_replace: bool
     replace_on_changes: tuple[str, ...]
+    replace_with: tuple[str, ...]
+    ignore_changes: tuple[str, ...]
+    depends_on: frozenset[str]
     secret_outputs: tuple[str, ...]
 
 
@@ -76,6 +84,8 @@ class Recording:
     exports: dict[str, Any] = field(default_factory=dict)
     secret_exports: frozenset[str] = frozenset()
     surveys: int = 0
+    answers: str = "{}"
+    asked: list[str] = field(default_factory=list)
     error: Exception | None = None
 
     def of_type(self, type_: str) -> dict[str, Declared]:
@@ -134,19 +144,35 @@ def secret(value: Any) -> dict[str, Any]:
     return {rpc._special_sig_key: rpc._special_secret_sig, "value": value}
 
 
-def _found(type_: str, name: str) -> dict[str, Any]:
+def _found(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What a provider would add to the inputs, as far as the program reads it."""
     if type_ == PASSWORD:
         return {"result": secret(f"{GENERATED}-of-{name}")}
     if type_ == IMAGE:
         return {"imageId": f"sha256:{name}"}
+    if type_ == PINNED:
+        return {"value": inputs["offered"]}
+    if type_ == VOLUME_OF_AWS:
+        return {"id": "vol-0123456789abcdef0"}
+    if type_ == INSTANCE:
+        return {"publicIp": "198.51.100.7", "privateIp": "10.86.0.7", "arn": "arn:aws:ec2:us-east-1:1:instance/i-0abc"}
     if type_ == MODEL:
         return {"digest_found": "0" * 64, "embedding_dimension": DIMENSION}
     return {}
 
 
+# What AWS answers, by the last part of a function's token. Tests lay others over them, None for a refusal.
+AWS_ANSWERS: dict[str, Any] = {
+    "getInstanceTypeOfferings": {"locations": ["us-east-1b", "us-east-1a"]},
+    "getParameter": {"insecureValue": "ami-0123456789abcdef0", "value": "ami-0123456789abcdef0"},
+    "getServiceQuota": {"value": 64.0, "quotaName": "Running On-Demand G and VT instances"},
+    "getSubnet": {"vpcId": "vpc-0123456789abcdef0", "availabilityZone": "us-east-1a"},
+}
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2v0eQ6pYqkP0bqZbcA0q4mYyU1cJ4b8Y2lqFv3kY0c"
+
+
 class _DeclaresOnly(Mocks):
-    """The program declares; it neither reads existing resources nor calls functions."""
+    """The program declares; it reads no existing resource."""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         raise AssertionError(f"the program reads {args.typ}")
@@ -167,10 +193,22 @@ class _Monitor(MockMonitor):
         if request.type == "pulumi:pulumi:Stack":
             return resource_pb2.RegisterResourceResponse(urn=urn)
         self._recording.resources.append(_declared(request))
-        outputs = MessageToDict(request.object) | _found(request.type, request.name)
+        outputs = MessageToDict(request.object) | _found(request.type, request.name, MessageToDict(request.object))
         return resource_pb2.RegisterResourceResponse(
-            urn=urn, id=f"id-of-{request.name}" if request.custom else "", object=ParseDict(outputs, Struct())
+            urn=urn, id=_id(request) if request.custom else "", object=ParseDict(outputs, Struct())
         )
+
+    def Invoke(self, request: Any) -> Any:
+        function = request.tok.rpartition(":")[2]
+        answers = {**AWS_ANSWERS, **json.loads(self._recording.answers)}
+        if not request.tok.startswith("aws:") or function not in answers:
+            raise AssertionError(f"the program calls {request.tok}")
+        self._recording.asked.append(function)
+        if answers[function] is None:
+            refusal = provider_pb2.CheckFailure(reason="operation error: api error ParameterNotFound: not there")
+            return resource_pb2.ResourceInvokeResponse(failures=[refusal])
+        given = {**MessageToDict(request.args), **answers[function]}
+        return resource_pb2.ResourceInvokeResponse(**{"return": ParseDict(given, Struct())})
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
@@ -178,6 +216,11 @@ class _Monitor(MockMonitor):
             self._recording.exports = plain(exports)
             self._recording.secret_exports = frozenset(key for key, value in exports.items() if is_secret(value))
         return super().RegisterResourceOutputs(request)
+
+
+def _id(request: Any) -> str:
+    """AWS's ids where their form matters to the program, else one that tells whose it is."""
+    return {INSTANCE: "i-0abc", VOLUME_OF_AWS: "vol-0123456789abcdef0"}.get(request.type, f"id-of-{request.name}")
 
 
 def _declared(request: Any) -> Declared:
@@ -197,6 +240,9 @@ def _declared(request: Any) -> Declared:
         retain_on_delete=request.retainOnDelete,
         delete_before_replace=request.deleteBeforeReplace,
         replace_on_changes=tuple(request.replaceOnChanges),
+        replace_with=tuple(map(_name, request.replace_with)),
+        ignore_changes=tuple(request.ignoreChanges),
+        depends_on=frozenset(map(_name, request.dependencies)),
         secret_outputs=tuple(request.additionalSecretOutputs),
     )
 
@@ -206,24 +252,34 @@ def _name(urn: str) -> str:
 
 
 def run(
-    *, stack: str = "dev", facts: HostFacts = FACTS, endpoint: Endpoint | None = None, **sections: Any
+    *,
+    stack: str = "dev",
+    facts: HostFacts = FACTS,
+    endpoint: Endpoint | None = None,
+    aws: Mapping[str, Any] | None = None,
+    **sections: Any,
 ) -> Recording:
     """What the program declares for these settings on a machine with these facts. Equal runs are made once.
 
-    `sections` are laid over a profile of the stack's name and two models. A `StackError` ends up in `error`.
+    `sections` are laid over a profile of the stack's name and two models, `aws` over what AWS answers. A `StackError`
+    ends up in `error`.
     """
     given = {"profile": stack, "models": MODELS, **sections}
     config = {
         f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in given.items()
     }
     return _run(
-        stack, json.dumps(config, sort_keys=True), facts, endpoint or Endpoint(address="unix:///the/engine.sock")
+        stack,
+        json.dumps(config, sort_keys=True),
+        facts,
+        endpoint or Endpoint(address="unix:///the/engine.sock"),
+        json.dumps(aws or {}, sort_keys=True),
     )
 
 
 @functools.cache
-def _run(stack: str, config: str, facts: HostFacts, endpoint: Endpoint) -> Recording:
-    recording = Recording()
+def _run(stack: str, config: str, facts: HostFacts, endpoint: Endpoint, answers: str) -> Recording:
+    recording = Recording(answers=answers)
 
     def survey(_: Settings) -> local.Survey:
         recording.surveys += 1
@@ -239,7 +295,11 @@ def _run(stack: str, config: str, facts: HostFacts, endpoint: Endpoint) -> Recor
         set_all_config(json.loads(config))
         await run_in_stack(execute)
 
-    with mock.patch.object(local, "survey", survey):
+    with (
+        mock.patch.object(local, "survey", survey),
+        mock.patch.object(ssh, "survey", return_value=ssh.Survey(address="gpu-box", facts=facts)),
+        mock.patch.object(prerequisites, "require", return_value=PUBLIC_KEY),
+    ):
         try:
             # Pulumi keeps its state in context variables: a fresh context keeps runs apart.
             contextvars.Context().run(asyncio.run, program())
@@ -251,6 +311,14 @@ def _run(stack: str, config: str, facts: HostFacts, endpoint: Endpoint) -> Recor
 def dev() -> Recording:
     recording = run()
     assert recording.error is None
+    return recording
+
+
+def prod_on_aws(aws: Mapping[str, Any] | None = None, **sections: Any) -> Recording:
+    """The prod stack on a rented GPU machine; `aws` are settings of `host.aws`."""
+    host = {"type": "aws", **({"aws": dict(aws)} if aws else {})}
+    recording = run(stack="prod", host=host, **{"accelerator": {"kind": "nvidia"}, **sections})
+    assert recording.error is None, recording.error
     return recording
 
 

@@ -261,16 +261,6 @@ def test_a_stack_without_an_embedding_model_says_so_by_leaving_it_out() -> None:
     assert not {"embedding_model", "embedding_dimension"} & recording.exports.keys()
 
 
-@pytest.mark.parametrize("kind", ["aws", "ssh"])
-def test_a_host_that_cannot_be_provisioned_yet_is_refused_before_anything_is_declared_or_asked(kind: str) -> None:
-    recording = run(stack="prod", host={"type": kind})
-    assert f"host.type is {kind}" in str(recording.error)
-    assert "cannot provision yet" in str(recording.error)
-    assert "pulumi config set --stack prod --path 'ragstack:host.type' local" in str(recording.error)
-    assert recording.resources == []
-    assert recording.surveys == 0
-
-
 def test_settings_that_cannot_work_declare_nothing_and_ask_no_engine() -> None:
     recording = run(ollama={"port": 0})
     assert "ragstack:ollama.port" in str(recording.error)

@@ -15,10 +15,11 @@ LAYERS: dict[str, set[str]] = {
     "plan": {"settings", "errors"},
     "dynamic": {"errors"},
     "cancellation": set(),
-    "hosts": {"settings", "plan", "errors"},
+    "reach": {"errors"},
+    "hosts": {"settings", "plan", "errors", "dynamic", "reach"},
     "services": {"settings", "plan", "errors"},
-    "models": {"settings", "plan", "errors", "dynamic"},
-    "database": {"settings", "plan", "errors", "dynamic"},
+    "models": {"settings", "plan", "errors", "dynamic", "reach"},
+    "database": {"settings", "plan", "errors", "dynamic", "reach"},
 }
 MODULES = sorted((ROOT / "components").rglob("*.py"))
 # What would make settings or plan depend on more than their arguments.
