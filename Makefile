@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 VOLUMES ?=
 
-.PHONY: up down preview refresh prepare forward smoke env test lint requirements clean
+.PHONY: up down preview prepare forward rehearse smoke env test lint requirements clean
 
 up: $(VENV)/ready
 	@$(RUN) -m scripts.up --stack $(STACK)
@@ -31,6 +31,10 @@ env: $(VENV)/ready
 
 test: $(VENV)/ready-for-tests
 	@$(RUN) -m scripts.test $(TIERS)
+
+# The prod stack from nothing to an answer and back, with only AWS itself stood in for.
+rehearse: $(VENV)/ready-for-tests
+	@$(RUN) -m scripts.test rehearsal
 
 lint: $(VENV)/ready-for-tests
 	@$(RUN) -m scripts.test lint

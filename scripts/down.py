@@ -19,11 +19,21 @@ def main() -> None:
     parser.add_argument("--volumes", action="store_true", help="delete the volumes too: every row and every model")
     options = parser.parse_args()
     command = existing(options.stack)
+    command.runner.release_protected = options.volumes
     command.runner.run("destroy")
+    if command.settings.host.type == "aws":
+        _say_what_aws_keeps(options.stack, deleted=options.volumes)
+        return
     if isinstance(command.runner, TrialRunner):
         trial_state(command.runner.target).unlink(missing_ok=True)
     if command.settings.host.type == "local":
         _volumes(command, delete=options.volumes)
+
+
+def _say_what_aws_keeps(stack: str, *, deleted: bool) -> None:
+    if not deleted:
+        say(f"kept the data volume, which costs on (make down STACK={stack} VOLUMES=1 deletes it, with every row)")
+    say(f"snapshots stay: aws ec2 describe-snapshots --owner-ids self --filters Name=tag:RagstackData,Values=*{stack}")
 
 
 def _volumes(command: Command, *, delete: bool) -> None:

@@ -1,7 +1,7 @@
 """`make test`: every check and every tier of tests on this machine, each with its own count and time.
 
-Tiers, in order: lint, pure, mocks, trial, live. `make test TIERS="lint pure"` runs some. What needs a Docker engine
-starts one where that is allowed, and otherwise is skipped with the reason in the summary.
+Tiers, in order: lint, pure, mocks, trial, live, rehearsal. `make test TIERS="lint pure"` runs some. What needs a Docker
+engine starts one where that is allowed, and otherwise is skipped with the reason in the summary.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scripts.docker_engine import ensure_engine
 from scripts.private_dir import private_dir
 from scripts.say import run, say
 
-NEEDS_ENGINE = ("trial", "live")
+NEEDS_ENGINE = ("trial", "live", "rehearsal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def main() -> None:
     print("\n== summary")
     for result in results:
         counts = f"{result.passed:5} passed {result.failed:3} failed {result.skipped:3} skipped"
-        print(f"  {result.tier:<6} {counts}  {result.seconds:6.1f} s  {result.note}".rstrip())
+        print(f"  {result.tier:<9} {counts}  {result.seconds:6.1f} s  {result.note}".rstrip())
     passed = sum(result.passed for result in results)
     failed = sum(result.failed for result in results)
     print(f"{passed} passed, {failed} failed, {sum(result.skipped for result in results)} skipped")
@@ -139,6 +139,7 @@ TIERS: dict[str, Callable[[str], Result]] = {
     "mocks": _pytest,
     "trial": _pytest,
     "live": _pytest,
+    "rehearsal": _pytest,
 }
 
 if __name__ == "__main__":

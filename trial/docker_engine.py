@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -87,7 +88,9 @@ class Engines:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _connect(self, endpoint: str, provider: Mapping[str, Any]) -> docker.DockerClient:
-        options = [str(option) for option in provider.get("sshOpts") or []]
+        # The configuration of a provider reaches it as text, lists as JSON.
+        given = provider.get("sshOpts") or []
+        options = [str(option) for option in (json.loads(given) if isinstance(given, str) else given)]
         url = self._forward(endpoint, options) if endpoint.startswith("ssh://") else endpoint
         try:
             client = docker.DockerClient(

@@ -56,14 +56,19 @@ def ensure(client: docker.DockerClient) -> str:
 
 
 def _bootstrap(tarball: Path, note: Note) -> None:
-    if not shutil.which("mmdebstrap") or not Path("/usr/share/keyrings/debian-archive-trixie-stable.gpg").exists():
-        note("installing mmdebstrap on this machine with apt-get")
-        _install_mmdebstrap(note)
+    require_mmdebstrap(note)
     unfinished = tarball.with_suffix(".unfinished.tar")
     mirror = os.environ.get(MIRROR_VARIABLE)
     command = ["mmdebstrap", *OPTIONS, SUITE, str(unfinished), *([mirror] if mirror else [])]
     run(command, note, mend=f"check that a Debian mirror can be reached, or name one in {MIRROR_VARIABLE}")
     unfinished.rename(tarball)
+
+
+def require_mmdebstrap(note: Note) -> None:
+    """Installs mmdebstrap and Debian's keys unless they are here. Raises `StackError` when that fails."""
+    if not shutil.which("mmdebstrap") or not Path("/usr/share/keyrings/debian-archive-trixie-stable.gpg").exists():
+        note("installing mmdebstrap on this machine with apt-get")
+        _install_mmdebstrap(note)
 
 
 def _install_mmdebstrap(note: Note) -> None:
