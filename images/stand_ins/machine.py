@@ -22,21 +22,27 @@ INCLUDE = (
 OPTIONS = ("--variant=important", "--architectures=amd64", f"--include={INCLUDE}")
 KEY = cache.key_of(SUITE, *OPTIONS)
 BASE = f"ragstack/machine-base:{SUITE}-{KEY}"
-REFERENCE = f"ragstack/machine:{cache.key_of(KEY, cache.key_of_folder(FOLDER))}"
+FLAVOURS = ("plain", "driver")
+TAG = cache.key_of(KEY, cache.key_of_folder(FOLDER))
 
 
-def ensure(client: docker.DockerClient) -> str:
-    """The image's reference on the engine, made from packages when missing. Raises `StackError` when that fails."""
+def ensure(client: docker.DockerClient, flavour: str) -> str:
+    """The reference on the engine of a machine of `FLAVOURS`, made from packages when missing.
+
+    Raises:
+        StackError: not run as root, or a package cannot be had.
+    """
+    reference = f"ragstack/machine-{flavour}:{TAG}"
     if os.geteuid() != 0:
         raise StackError(
             "the rehearsal's machine is built as root (mmdebstrap needs it)", "run it as root or with sudo"
         )
     with cache.exclusive():
-        if not engine.has_image(client, REFERENCE):
+        if not engine.has_image(client, reference):
             _base(client)
-            with step("Building the rehearsal's machine") as note:
-                engine.build(client, FOLDER, REFERENCE, note, arguments={"BASE": BASE})
-    return REFERENCE
+            with step(f"Building the rehearsal's machine ({flavour})") as note:
+                engine.build(client, FOLDER, reference, note, arguments={"BASE": BASE, "FLAVOUR": flavour})
+    return reference
 
 
 def _base(client: docker.DockerClient) -> None:

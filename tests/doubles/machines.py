@@ -30,6 +30,8 @@ CAPABILITIES = (
 SSH_PORT = 22
 _STOP_S = 60
 LOOP_MAJOR = 7
+# What an AMI's name has the stubs play, in the words of their file `settings`.
+PLAYED = {"no driver": "DRIVER=broken", "old driver": "DRIVER=535.230.02", "toolkit broken": "TOOLKIT=broken"}
 LABEL = "ragstack.rehearsal"
 
 
@@ -39,22 +41,22 @@ def name_of(instance_id: str) -> str:
 
 def start(instance_id: str, *, user_data: str, public_key: str, ami: str) -> None:
     """Boots a machine, or starts one that was stopped. Returns at once; the boot goes on."""
-    if "plain" not in ami:
-        raise ValueError(f"the rehearsal has no machine with what {ami!r} carries")
     client = _client()
     try:
         found: Any = client.containers.get(name_of(instance_id))
     except NotFound:
-        _create(client, instance_id, user_data, public_key).start()
+        _create(client, instance_id, user_data, public_key, ami).start()
     else:
         found.start()
     finally:
         client.close()
 
 
-def _create(client: docker.DockerClient, instance_id: str, user_data: str, public_key: str) -> Any:
+def _create(client: docker.DockerClient, instance_id: str, user_data: str, public_key: str, ami: str) -> Any:
     folder = _folder(instance_id)
     (folder / "rehearsal").mkdir(parents=True)
+    played = "".join(f"{line}\n" for name, line in PLAYED.items() if name in ami)
+    (folder / "rehearsal" / "stubs").write_text(played)
     seed = folder / "seed"
     seed.mkdir()
     (seed / "user-data").write_bytes(_decoded(user_data))
@@ -69,6 +71,7 @@ def _create(client: docker.DockerClient, instance_id: str, user_data: str, publi
         str(seed): "/var/lib/cloud/seed/nocloud:ro",
         str(folder / "rehearsal"): "/etc/rehearsal:ro",
     }
+    flavour = next(flavour for flavour in machine.FLAVOURS if flavour in ami)
     options = {
         "--cap-add": CAPABILITIES,
         "--security-opt": ("seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"),
@@ -83,7 +86,7 @@ def _create(client: docker.DockerClient, instance_id: str, user_data: str, publi
             *("--env", "container=docker", "--device-cgroup-rule", f"b {LOOP_MAJOR}:* rwm"),
             *("--label", f"{LABEL}={_root()}"),
             *(word for option, values in options.items() for value in values for word in (option, value)),
-            machine.ensure(client),
+            machine.ensure(client, flavour),
         ],
         check=True,
         capture_output=True,
