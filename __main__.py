@@ -10,7 +10,7 @@ from components.database.rag_database import RagDatabase, RagDatabaseArgs
 from components.hosts import connect, survey
 from components.models.models import Models, ModelsArgs
 from components.plan import make_plan
-from components.services import Networks, OllamaArgs, OllamaServer, Pgvector, PgvectorArgs
+from components.services import Gateway, Networks, OllamaArgs, OllamaServer, Pgvector, Site
 
 end_quietly_when_cancelled()
 stack = settings.load()
@@ -20,12 +20,21 @@ pulumi.log.info("\n".join(plan.lines()))
 host = connect(stack, found)
 
 networks = Networks("network", plan.names, host.options)
-ollama = OllamaServer("ollama", OllamaArgs(settings=stack, plan=plan, networks=networks), host.options)
-postgres = Pgvector("postgres", PgvectorArgs(settings=stack, plan=plan, networks=networks), host.options)
+site = Site(settings=stack, plan=plan, networks=networks, engine=host.engine)
+gateway = Gateway("gateway", site, host.options)
+ollama = OllamaServer("ollama", OllamaArgs(site=site, gateway=gateway.container), host.options)
+postgres = Pgvector("postgres", site, host.options)
 
 models = Models(
     "models",
-    ModelsArgs(settings=stack, endpoint=ollama.url, identity=ollama.identity, server=ollama, reach=host.reach),
+    ModelsArgs(
+        settings=stack,
+        endpoint=ollama.url,
+        identity=ollama.identity,
+        server=ollama,
+        reach=host.reach,
+        residents=ollama.residents,
+    ),
 )
 database = RagDatabase(
     "database",
@@ -42,8 +51,8 @@ database = RagDatabase(
 
 pulumi.export("ollama_url", ollama.url)
 pulumi.export("ollama_internal_url", ollama.internal_url)
-pulumi.export("gateway_url", None)
-pulumi.export("api_keys", pulumi.Output.secret({}))
+pulumi.export("gateway_url", gateway.url)
+pulumi.export("api_keys", gateway.api_keys)
 pulumi.export("database_url", database.url)
 pulumi.export("database_internal_address", postgres.internal_address)
 pulumi.export("database_schema", database.schema)

@@ -168,6 +168,31 @@ def forwarded_url(reach: Mapping[str, Any] | None, url: str) -> Iterator[str]:
         yield parts._replace(netloc=f"{user}{at}{netloc}").geturl() if reach else url
 
 
+@contextmanager
+def forwarded_socket(reach: Mapping[str, Any] | None, path: str) -> Iterator[str]:
+    """The `unix://` address by which a socket of the machine is reached from here while the block runs: its own path,
+    when `reach` is None. Raises `UnreachableError` when the machine cannot be reached."""
+    if not reach:
+        yield f"unix://{path}"
+        return
+    target = SshTarget.of(reach)
+    open_shared(target)
+    # Below the sockets' folder for the same reason as those; a name of its own, as ssh does not replace a file.
+    local = Path(tempfile.mkdtemp(dir=Path(SOCKETS).expanduser(), prefix="f-")) / "s"
+    forward = f"{local}:{path}"
+    done = _control(target, "forward", "-L", forward)
+    try:
+        if done.returncode:
+            raise UnreachableError(
+                f"{target.destination} gave no forward to {path}: {done.stderr.strip()}",
+                "allow it in the machine's sshd: AllowStreamLocalForwarding yes",
+            )
+        yield f"unix://{local}"
+    finally:
+        _control(target, "cancel", "-L", forward)
+        shutil.rmtree(local.parent, ignore_errors=True)
+
+
 def _forward(target: SshTarget, host: str, port: int) -> tuple[int, str]:
     remote = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     said = ""

@@ -17,6 +17,8 @@ _ON_MACHINE = (
     "docker:index/container:Container",
     "docker:index/network:Network",
     "docker:index/remoteImage:RemoteImage",
+    "pulumi-python:dynamic/ragstack:PoolMember",
+    "pulumi-python:dynamic/ragstack:ProxyConfiguration",
 )
 # Host keys of rented machines. They are known by their instance id, so a new machine never contradicts an old one.
 KNOWN_HOSTS = "~/.ragstack/known_hosts"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,10 @@ class Facts:
     capabilities: list[str]
 
 
-def ensure(client: OllamaClient, wanted: Wanted, tell: Report) -> Facts:
+def ensure(client: OllamaClient, wanted: Wanted, tell: Report, residents: Sequence[OllamaClient] = ()) -> Facts:
     """Bring a model to the declared state and prove that it answers; cheap when it already is.
+
+    `residents` are the servers of a pool that have to answer, all with the volume of `client`; none means `client`.
 
     Raises an OllamaError; DigestMismatchError when what the registry gives is not what was pinned, and then the model
     that was there before, or none, is left behind.
@@ -63,7 +65,10 @@ def ensure(client: OllamaClient, wanted: Wanted, tell: Report) -> Facts:
     present = client.find(wanted.name)
     if present is None or not digest_matches(present["digest"], wanted.digest):
         _bring(client, wanted, present, tell)
-    dimension = _prove(client, wanted, tell)
+    dimension = None
+    for server in residents or (client,):
+        server.wait_ready(30.0)
+        dimension = _prove(server, wanted, tell)
     facts = inspect(client, wanted.name)
     if facts is None:
         raise errors.ModelMissingError(f"{wanted.name} was removed while it was set up", "run `pulumi up` again")

@@ -33,6 +33,7 @@ PROVEN = (
     "pull",
     "server",
     "reach",
+    "resident",
 )
 # A refresh meets a running server or none; an update may meet one that has just been started (lifecycle.ensure).
 READ_WAIT_S = 5.0
@@ -56,6 +57,7 @@ class ModelArgs:
     pull            False for an image that carries its models: then it must be there already, and is never deleted
     pull_timeout_s  seconds that a whole pull may take
     server          anything that changes when the model has to be proven again, as the container's id
+    resident        URLs of the servers of a pool that answer for it and keep it loaded; None: the one of `endpoint`
     config_path     where it is declared, for messages: `ragstack:models[0]`
     """
 
@@ -73,6 +75,7 @@ class ModelArgs:
     server: pulumi.Input[str] = ""
     config_path: str | None = None
     reach: pulumi.Input[Mapping[str, Any]] | None = None
+    resident: list[pulumi.Input[str]] | None = None
 
 
 class ModelProvider(ResourceProvider):
@@ -195,20 +198,24 @@ def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _client(props: Mapping[str, Any]) -> Iterator[OllamaClient]:
+def _client(props: Mapping[str, Any], endpoint: str | None = None) -> Iterator[OllamaClient]:
     from components.models.api import OllamaClient
     from components.reach import forwarded_url
 
-    with forwarded_url(props.get("reach"), props["endpoint"]) as url, OllamaClient(url) as client:
+    with forwarded_url(props.get("reach"), endpoint or props["endpoint"]) as url, OllamaClient(url) as client:
         yield client
 
 
 def _ensure(props: Mapping[str, Any]) -> dict[str, Any]:
+    from contextlib import ExitStack
+
     from components.dynamic import report
     from components.models.lifecycle import ensure
 
-    with _client(props) as client:
-        facts = ensure(client, _wanted(props), report)
+    with ExitStack() as opened:
+        client = opened.enter_context(_client(props))
+        residents = [opened.enter_context(_client(props, url)) for url in props.get("resident") or ()]
+        facts = ensure(client, _wanted(props), report, residents)
     return _inputs(props) | asdict(facts)
 
 

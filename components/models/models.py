@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -18,13 +18,14 @@ from components.settings.types import duration_seconds
 class ModelsArgs:
     """`endpoint`: the server's URL as its machine reaches it; `reach`: how to get to that machine, None for the one at
     hand; `identity`: changes with the server; `server`: the component that goes when the whole stack goes, and then
-    spares the models on their volume."""
+    spares the models on their volume; `residents`: of a pool, a model's name to the servers' URLs that keep it."""
 
     settings: Settings
     endpoint: pulumi.Input[str]
     identity: pulumi.Input[str]
     server: pulumi.Resource
     reach: pulumi.Input[Mapping[str, Any]] | None = None
+    residents: Mapping[str, Sequence[pulumi.Input[str]]] = field(default_factory=dict)
 
 
 class Models(pulumi.ComponentResource):
@@ -71,5 +72,6 @@ def _model_args(args: ModelsArgs, index: int, model: DeclaredModel) -> ModelArgs
         pull_timeout_s=duration_seconds(model.pull_timeout),
         server=args.identity,
         reach=args.reach,
+        resident=list(args.residents.get(model.name) or ()) or None,
         config_path=f"{pulumi.get_project()}:models[{index}]",
     )

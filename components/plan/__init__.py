@@ -9,6 +9,7 @@ from components.plan.facts import HostFacts
 from components.plan.limits import Limits
 from components.plan.machines import Machine, facts_of_machine, machine_of
 from components.plan.plan import Plan, make_plan
+from components.plan.pool import PoolPlan, Server
 
 __all__ = [
     "Cost",
@@ -18,6 +19,8 @@ __all__ = [
     "Limits",
     "Machine",
     "Plan",
+    "PoolPlan",
+    "Server",
     "cost_of",
     "facts_of_machine",
     "machine_of",

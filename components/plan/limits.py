@@ -30,6 +30,8 @@ class Share:
 # in memory; a quarter is left to the system, which also caches the model files.
 OLLAMA_SHARE = Share(memory=0.60, cpus=1.0)
 POSTGRES_SHARE = Share(memory=0.15, cpus=0.5)
+# A proxy holds little more than the buffers of its connections (`components/proxies/haproxy.py`).
+PROXY_SHARE = Share(memory=0.02, cpus=1.0)
 
 
 def limits_of(key: str, container: Container, share: Share, facts: HostFacts) -> Limits:

@@ -6,6 +6,7 @@ from components.errors import StackError
 from components.settings import Settings
 from components.settings.aws import AwsHost
 from components.settings.model_reference import read
+from components.settings.models import Model
 
 _GIB_IN_MIB = 1024
 _MIB_PER_GB = 1000**3 / 1024**2
@@ -47,14 +48,16 @@ def models_mib(settings: Settings) -> tuple[int, list[str]]:
     """The known sizes of the declared models in MiB, and the names of those whose size nobody said."""
     known, unknown = 0, []
     for model in settings.models:
-        library = SIZES_GB.get(read(model.name).key)
-        if model.size is not None:
-            known += model.size
-        elif library is not None:
-            known += round(library * _MIB_PER_GB)
-        else:
-            unknown.append(model.name)
+        size = size_mib(model)
+        known += size or 0
+        unknown += [] if size else [model.name]
     return known, unknown
+
+
+def size_mib(model: Model) -> int | None:
+    """A model's declared size in MiB, else the library's, None when nobody said."""
+    library = SIZES_GB.get(read(model.name).key)
+    return model.size or (round(library * _MIB_PER_GB) if library is not None else None)
 
 
 def refuse_small_volume(settings: Settings, *, project: str, stack: str) -> None:

@@ -18,9 +18,16 @@ class Names:
     private_network: str
     edge_network: str
     ollama_container: str
+    gateway_container: str
+    edge_container: str
+    edge_volume: str
     ollama_volume: str
     postgres_container: str
     postgres_volume: str
+
+    def ollama_server(self, index: int) -> str:
+        """The container of the server `index`, from 0. The first keeps its name when a pool grows around it."""
+        return self.ollama_container if index == 0 else f"{self.ollama_container}-{index + 1}"
 
     def image_repository(self, service: str) -> str:
         """The repository of an image built for this stack, valid in Docker's grammar whatever the stack is called.
@@ -43,12 +50,17 @@ def names_of(settings: Settings, project: str, stack: str) -> Names:
         private_network=settings.network.private or f"{prefix}-private",
         edge_network=settings.network.edge or f"{prefix}-edge",
         ollama_container=f"{prefix}-ollama",
+        gateway_container=f"{prefix}-gateway",
+        edge_container=f"{prefix}-edge",
+        edge_volume=f"{prefix}-edge",
         ollama_volume=settings.ollama.volume or ollama_volume,
         postgres_container=f"{prefix}-postgres",
         postgres_volume=settings.postgres.volume or f"{prefix}-postgres",
     )
     for kind, one, other in (
         ("volume", names.ollama_volume, names.postgres_volume),
+        ("volume", names.edge_volume, names.postgres_volume),
+        ("volume", names.edge_volume, names.ollama_volume),
         ("network", names.private_network, names.edge_network),
     ):
         if one == other:

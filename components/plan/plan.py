@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.plan.accelerator import Devices, devices_of
 from components.plan.cost import Cost, cost_of
 from components.plan.facts import HostFacts
-from components.plan.limits import OLLAMA_SHARE, POSTGRES_SHARE, Limits, limits_of
+from components.plan.limits import POSTGRES_SHARE, PROXY_SHARE, Limits, limits_of
 from components.plan.machines import Machine, machine_of
 from components.plan.model_sizes import models_mib, refuse_small_volume
 from components.plan.names import Names, names_of
+from components.plan.pool import PoolPlan, plan_pool
 from components.plan.postgres import PostgresTuning, tuning_of
 from components.settings import Settings
 
@@ -22,8 +22,9 @@ class Plan:
     """Names, devices, limits and tuning; of a rented machine also what it is and costs, None for one that is there."""
 
     names: Names
-    devices: Devices
-    ollama_limits: Limits
+    pool: PoolPlan
+    gateway_limits: Limits
+    edge_limits: Limits
     postgres_limits: Limits
     postgres_tuning: PostgresTuning
     accelerator: str
@@ -39,11 +40,13 @@ class Plan:
 
     def lines(self) -> list[str]:
         """What a preview shows: machine, limits, models, and what it costs."""
-        ollama, postgres = self.ollama_limits, self.postgres_limits
+        ollama, postgres = self.pool.servers[0].limits, self.postgres_limits
+        servers = len(self.pool.servers)
+        each = f" for each of {servers} servers" if servers > 1 else ""
         lines = [
             "plan",
             *self._machine_lines(),
-            f"limits     ollama {_gib(ollama.memory_mib)} and {ollama.cpus:g} CPUs, "
+            f"limits     ollama {_gib(ollama.memory_mib)} and {ollama.cpus:g} CPUs{each}, "
             f"postgres {_gib(postgres.memory_mib)} and {postgres.cpus:g} CPUs",
         ]
         if self.cost:
@@ -76,10 +79,12 @@ def make_plan(settings: Settings, facts: HostFacts, *, project: str, stack: str)
         refuse_small_volume(settings, project=project, stack=stack)
     known, unknown = models_mib(settings)
     postgres_limits = limits_of(f"{project}:postgres.container", settings.postgres.container, POSTGRES_SHARE, facts)
+    names = names_of(settings, project, stack)
     return Plan(
-        names=names_of(settings, project, stack),
-        devices=devices_of(settings.accelerator, facts),
-        ollama_limits=limits_of(f"{project}:ollama.container", settings.ollama.container, OLLAMA_SHARE, facts),
+        names=names,
+        pool=plan_pool(settings, facts, names, gpus=machine.gpus if machine else None, project=project),
+        gateway_limits=limits_of(f"{project}:gateway.container", settings.gateway.container, PROXY_SHARE, facts),
+        edge_limits=limits_of(f"{project}:edge.container", settings.edge.container, PROXY_SHARE, facts),
         postgres_limits=postgres_limits,
         postgres_tuning=tuning_of(settings.postgres, postgres_limits),
         accelerator=settings.accelerator.kind,

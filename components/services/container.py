@@ -28,10 +28,12 @@ def hardened_args(
     limits: Limits,
     health_command: list[str],
     environment: Mapping[str, str],
+    wait: bool = True,
     **more: Any,
 ) -> docker.ContainerArgs:
     """The arguments of a container that drops every capability and waits until it is healthy.
 
+    `wait` is False for one that becomes healthy only by what another resource does to it afterwards.
     `more` are the service's own `ContainerArgs`. Memory is given to Docker in MiB, with as much swap as memory, which
     means none: a limit without it would differ from what Docker reports back, on every update.
     """
@@ -59,7 +61,7 @@ def hardened_args(
             start_period=health.start_period,
             retries=health.retries,
         ),
-        wait=True,
+        wait=wait,
         wait_timeout=health_deadline_s(settings),
         labels=container_labels(names),
         **more,

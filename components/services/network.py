@@ -8,6 +8,9 @@ import pulumi_docker as docker
 from components.plan.names import Names
 from components.services.labels import network_labels
 
+# How a container finds the machine it runs on; Docker resolves `host-gateway` (docs of `docker run --add-host`).
+HOST_GATEWAY = "host.docker.internal"
+
 
 class Networks(pulumi.ComponentResource):
     """`private` and `edge` are the Docker names, known once the networks exist."""

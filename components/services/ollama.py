@@ -1,4 +1,7 @@
-"""The Ollama server: a container on the declared accelerator, or the native server of a Mac.
+"""The Ollama servers: containers on the declared accelerator, or the native server of a Mac.
+
+Servers of a pool share one volume of models, and an update replaces them one after the other: each waits until the
+gateway gives work to the one before it.
 
 Not here: the models on it (`components/models`) and which devices an accelerator means (`components/plan`).
 """
@@ -11,81 +14,125 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 
-from components.plan import DeviceRequest, Devices, Plan
+from components.plan import DeviceRequest, Devices, Plan, Server
+from components.proxies.member import PoolMember, PoolMemberArgs
 from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_args
 from components.services.images import built_image, pulled_image
 from components.services.labels import volume_labels
-from components.services.network import Networks
+from components.services.network import HOST_GATEWAY
+from components.services.site import Site
 from components.services.volume import kept_options
 from components.settings import Settings
-from components.settings.types import in_url
+from components.settings.model_reference import read
+from components.settings.types import duration_seconds, in_url
 
 CONTAINER_PORT = 11434
-# How a container finds the machine it runs on; Docker resolves `host-gateway` (docs of `docker run --add-host`).
-HOST_GATEWAY = "host.docker.internal"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OllamaArgs:
-    settings: Settings
-    plan: Plan
-    networks: Networks
+    """`gateway`: the name of the gateway's container, None without one."""
+
+    site: Site
+    gateway: pulumi.Input[str] | None = None
 
 
 class OllamaServer(pulumi.ComponentResource):
     """`url`: the API as the machine itself reaches it; `internal_url`: as containers of the stack reach it; `identity`:
-    changes whenever another container answers there, so that models are proven again."""
+    changes whenever another container answers there, so that models are proven again; `residents`: of a pool, a model's
+    name to the URLs of the servers that keep it. `url` and `internal_url` are those of the first server."""
 
     url: pulumi.Output[str]
     internal_url: pulumi.Output[str]
     identity: pulumi.Output[str]
+    residents: dict[str, list[str]]
 
     def __init__(self, name: str, args: OllamaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ragstack:services:OllamaServer", name, None, opts)
-        ollama = args.settings.ollama
+        ollama = args.site.settings.ollama
         self.url = pulumi.Output.from_input(f"http://{in_url(ollama.bind)}:{ollama.port}")
-        if args.settings.accelerator.kind == "apple":
+        if args.site.settings.accelerator.kind == "apple":
             self.internal_url = pulumi.Output.from_input(f"http://{HOST_GATEWAY}:{ollama.port}")
             self.identity = pulumi.Output.from_input("native")
         else:
-            container = self._container(name, args)
-            self.internal_url = container.name.apply(lambda host: f"http://{host}:{CONTAINER_PORT}")
-            self.identity = container.id
+            containers = self._containers(name, args)
+            self.internal_url = containers[0].name.apply(lambda host: f"http://{host}:{CONTAINER_PORT}")
+            self.identity = pulumi.Output.all(*(container.id for container in containers)).apply(",".join)
+        self.residents = residents(args.site.settings, args.site.plan)
         self.register_outputs({"url": self.url, "internal_url": self.internal_url})
 
-    def _container(self, name: str, args: OllamaArgs) -> docker.Container:
-        settings, plan = args.settings, args.plan
+    def _containers(self, name: str, args: OllamaArgs) -> list[docker.Container]:
         child = pulumi.ResourceOptions(parent=self)
+        image, volumes = self._image(name, args, child), self._volumes(name, args, child)
+        made: list[docker.Container] = []
+        before: pulumi.Resource | None = None
+        for server in args.site.plan.pool.servers:
+            # The first keeps the name it has without a pool, so that a pool grows around it.
+            called = name if server.index == 0 else f"{name}-{server.index + 1}"
+            made.append(self._container(called, args, server, image=image.image_id, volumes=volumes, before=before))
+            before = self._member(called, args, server, made[-1]) or made[-1]
+        return made
+
+    def _member(
+        self, name: str, args: OllamaArgs, server: Server, container: docker.Container
+    ) -> pulumi.Resource | None:
+        if args.gateway is None:
+            return None
+        return PoolMember(
+            f"{name}-member",
+            PoolMemberArgs(
+                engine=args.site.engine,
+                gateway=args.gateway,
+                server=server.name,
+                container=container.id,
+                drain_s=duration_seconds(args.site.settings.pool.drain),
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+
+    def _container(
+        self,
+        name: str,
+        args: OllamaArgs,
+        server: Server,
+        *,
+        image: pulumi.Input[str],
+        volumes: list[docker.ContainerVolumeArgs] | None,
+        before: pulumi.Resource | None,
+    ) -> docker.Container:
+        settings, plan = args.site.settings, args.site.plan
         return docker.Container(
             f"{name}-container",
             hardened_args(
-                name=plan.names.ollama_container,
-                image=self._image(name, args, child).image_id,
+                name=server.container,
+                image=image,
                 names=plan.names,
                 settings=settings.ollama.container,
-                limits=plan.ollama_limits,
+                limits=server.limits,
                 # The image has neither curl nor wget; its own client asks the server itself.
                 health_command=["ollama", "list"],
-                environment=environment(settings, plan.devices),
+                environment=environment(settings, server.devices),
                 ports=[
-                    docker.ContainerPortArgs(
-                        internal=CONTAINER_PORT, external=settings.ollama.port, ip=settings.ollama.bind
-                    )
+                    docker.ContainerPortArgs(internal=CONTAINER_PORT, external=server.port, ip=settings.ollama.bind)
                 ],
-                networks_advanced=[bridge(args.networks.edge, "ollama"), bridge(args.networks.private, "ollama")],
+                networks_advanced=[
+                    bridge(network, *(["ollama"] if server.index == 0 else []))
+                    for network in (args.site.networks.edge, args.site.networks.private)
+                ],
                 hosts=[docker.ContainerHostArgs(host=host, ip="host-gateway") for host in _mirror_on_host(settings)],
-                volumes=self._volumes(name, args, child),
-                **device_args(plan.devices),
+                volumes=volumes,
+                **device_args(server.devices),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 replace_on_changes=REPLACE_ON_CHANGES,
                 delete_before_replace=True,
+                depends_on=[before] if before else None,
             ),
         )
 
     def _image(self, name: str, args: OllamaArgs, child: pulumi.ResourceOptions) -> docker.RemoteImage:
-        settings, names = args.settings, args.plan.names
+        settings, names = args.site.settings, args.site.plan.names
         if settings.ollama.models_from == "image":
             models = " ".join(f"{settings.model_source(model.name)}={model.name}" for model in settings.models)
             flags = "--insecure" if settings.registry.models_insecure else ""
@@ -104,17 +151,30 @@ class OllamaServer(pulumi.ComponentResource):
     def _volumes(
         self, name: str, args: OllamaArgs, child: pulumi.ResourceOptions
     ) -> list[docker.ContainerVolumeArgs] | None:
-        if args.settings.ollama.models_from == "image":
+        if args.site.settings.ollama.models_from == "image":
             return None
-        names = args.plan.names
+        names = args.site.plan.names
         volume = docker.Volume(
             f"{name}-models",
             name=names.ollama_volume,
             labels=volume_labels(names),
-            opts=pulumi.ResourceOptions.merge(child, kept_options(args.settings)),
+            opts=pulumi.ResourceOptions.merge(child, kept_options(args.site.settings)),
         )
-        home = "/home/ollama" if args.settings.ollama.non_root else "/root"
+        home = "/home/ollama" if args.site.settings.ollama.non_root else "/root"
         return [docker.ContainerVolumeArgs(volume_name=volume.name, container_path=f"{home}/.ollama")]
+
+
+def residents(settings: Settings, plan: Plan) -> dict[str, list[str]]:
+    """Where each declared model is kept: on every server of a pool, or on its own where models are routed; nowhere in
+    particular on a single server."""
+    servers = plan.pool.servers
+    if len(servers) == 1:
+        return {}
+    host = in_url(settings.ollama.bind)
+    urls = {server.name: f"http://{host}:{server.port}" for server in servers}
+    if settings.pool.routing != "model":
+        return {model.name: list(urls.values()) for model in settings.models}
+    return {model.name: [urls[plan.pool.homes[read(model.name).key]]] for model in settings.models}
 
 
 def environment(settings: Settings, devices: Devices) -> dict[str, str]:

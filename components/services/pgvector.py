@@ -5,19 +5,15 @@ The server runs as the image's own `postgres` user with no capability at all, so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_docker as docker
 import pulumi_random as random
 
-from components.plan import Plan
 from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_args
 from components.services.images import CONTEXTS, pulled_image
 from components.services.labels import volume_labels
-from components.services.network import Networks
+from components.services.site import Site
 from components.services.volume import kept_options
-from components.settings import Settings
 
 CONTAINER_PORT = 5432
 ADMIN = "postgres"
@@ -27,13 +23,6 @@ START_SCRIPT = "/usr/local/bin/ragstack-start-postgres"
 POSTGRES_UID = "999:999"
 # Seconds for a fast shutdown to write its checkpoint before Docker kills the server.
 SHUTDOWN_GRACE_S = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class PgvectorArgs:
-    settings: Settings
-    plan: Plan
-    networks: Networks
 
 
 class Pgvector(pulumi.ComponentResource):
@@ -47,7 +36,7 @@ class Pgvector(pulumi.ComponentResource):
     admin_password: pulumi.Output[str]
     identity: pulumi.Output[str]
 
-    def __init__(self, name: str, args: PgvectorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: Site, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ragstack:services:Pgvector", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         settings, plan = args.settings.postgres, args.plan

@@ -17,4 +17,6 @@ class Images(Section):
 
     ollama: ImageReference = Field(default="ollama/ollama:0.32.15", examples=["ollama/ollama:0.32.15"])
     ollama_rocm: ImageReference = Field(default="ollama/ollama:0.32.15-rocm", examples=["ollama/ollama:0.32.15-rocm"])
+    haproxy: ImageReference = Field(default="haproxy:3.0.11", examples=["haproxy:3.0.11"])
+    caddy: ImageReference = Field(default="caddy:2.10.2", examples=["caddy:2.10.2"])
     pgvector: ImageReference | None = Field(default=None, examples=["pgvector/pgvector:0.8.6-pg17"])

@@ -10,11 +10,15 @@ from typing import Any
 _DEV: dict[str, Any] = {
     "ollama": {"environment": {"debug": 1}, "container": {"restart": "no"}},
     "postgres": {"container": {"restart": "no"}},
+    "gateway": {"container": {"restart": "no"}},
+    "edge": {"container": {"restart": "no"}},
 }
 _PROD_CONTAINER = {"restart": "always", "log": {"max_size": "100m", "max_file": 5}}
 _PROD: dict[str, Any] = {
     "ollama": {"container": _PROD_CONTAINER},
     "postgres": {"container": _PROD_CONTAINER},
+    "gateway": {"enabled": True, "container": _PROD_CONTAINER},
+    "edge": {"container": _PROD_CONTAINER},
 }
 BASELINES: dict[str, dict[str, Any]] = {"dev": _DEV, "prod": _PROD}
 

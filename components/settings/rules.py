@@ -131,6 +131,82 @@ def mirrors_can_be_reached(at: Context) -> Iterator[Problem]:
             )
 
 
+def gateway_is_there(at: Context) -> Iterator[Problem]:
+    if at.settings.gateway.enabled:
+        return
+    for path, asks in (("edge.enabled", at.settings.edge.enabled), ("pool.servers", at.settings.pool.servers > 1)):
+        if asks:
+            key = at.key("gateway.enabled")
+            yield Problem(
+                key=at.key(path),
+                wrong="needs the gateway, which is off; allowed: with gateway.enabled: true",
+                mend=set_command(at.stack, key, "true"),
+            )
+
+
+def published_ports_differ(at: Context) -> Iterator[Problem]:
+    """Of the services beside Ollama's first server and PostgreSQL, which `ports_differ` looks at."""
+    settings = at.settings
+    taken: dict[int, str] = {settings.postgres.port: "postgres.port"}
+    for index in range(settings.pool.servers):
+        taken.setdefault(settings.ollama.port + index, "ollama.port" if not index else "pool.servers (ollama.port on)")
+    wanted = {"gateway.port": settings.gateway.port, "gateway.metrics_port": settings.gateway.metrics_port}
+    if settings.edge.enabled:
+        wanted["edge.port"] = settings.edge.port
+        if settings.edge.certificate == "automatic":
+            wanted["edge.http_port"] = settings.edge.http_port
+    if not settings.gateway.enabled:
+        return
+    if settings.pool.servers > 1 and settings.postgres.port in range(
+        settings.ollama.port + 1, settings.ollama.port + settings.pool.servers
+    ):
+        yield at.problem(
+            "postgres.port", "is used twice, by a server of the pool too; allowed: any port of its own", "5432"
+        )
+    for path, port in wanted.items():
+        if port in taken:
+            free = next(number for number in range(18000, 65535) if number not in taken)
+            yield at.problem(path, f"is used twice, by {taken[port]} too; allowed: any other port", str(free))
+        taken.setdefault(port, path)
+
+
+def pool_has_its_gpus(at: Context) -> Iterator[Problem]:
+    pool, accelerator = at.settings.pool, at.settings.accelerator
+    if accelerator.kind == "apple" and pool.servers > 1:
+        yield at.problem(
+            "pool.servers", "is above 1 although Ollama runs natively on the Mac, once; allowed there: 1", "1"
+        )
+    if pool.gpus and accelerator.kind != "nvidia":
+        yield Problem(
+            key=at.key("pool.gpus"),
+            wrong=f"chooses GPUs although accelerator.kind is {accelerator.kind}; allowed: with nvidia "
+            "(rocm and vulkan deal out accelerator.visible_devices)",
+            mend=f"pulumi config rm --stack {at.stack} --path '{at.key('pool.gpus')}'",
+        )
+        return
+    if pool.gpus and accelerator.gpus != "all":
+        yield Problem(
+            key=at.key("pool.gpus"),
+            wrong="pins GPUs that accelerator.gpus already pins; allowed: one of the two",
+            mend=set_command(at.stack, at.key("accelerator.gpus"), "all"),
+        )
+    known = declared_gpus(at.settings)
+    if known is not None and pool.servers > known:
+        yield at.problem(
+            "pool.servers", f"is {pool.servers}, but there are {known} GPUs; allowed: from 1 to {known}", str(known)
+        )
+
+
+def declared_gpus(settings: Settings) -> int | None:
+    """How many devices the stack file names, None when it names none or leaves it to the machine."""
+    accelerator = settings.accelerator
+    if accelerator.kind in ("rocm", "vulkan"):
+        return len(accelerator.visible_devices) or None
+    if accelerator.kind != "nvidia" or accelerator.gpus == "all":
+        return None
+    return accelerator.gpus if isinstance(accelerator.gpus, int) else len(accelerator.gpus)
+
+
 # The sections a rule reads: it is skipped where one of them was refused on its own.
 RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...] = (
     (frozenset({"ollama", "postgres"}), ports_differ),
@@ -138,6 +214,9 @@ RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...]
     (frozenset({"postgres"}), users_are_no_groups),
     (frozenset({"accelerator", "host"}), apple_is_at_hand),
     (frozenset({"accelerator", "ollama"}), apple_keeps_its_own_server),
+    (frozenset({"gateway", "edge", "pool"}), gateway_is_there),
+    (frozenset({"gateway", "edge", "pool", "ollama", "postgres"}), published_ports_differ),
+    (frozenset({"pool", "accelerator"}), pool_has_its_gpus),
     (frozenset({"host", "registry"}), mirrors_can_be_reached),
     (frozenset({"models"}), models_are_listed_once),
     (frozenset({"models", "ollama"}), rag_has_an_embedding_model),

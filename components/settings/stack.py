@@ -8,14 +8,18 @@ from pydantic import Field
 
 from components.settings.accelerator import Accelerator
 from components.settings.base import Section
+from components.settings.edge import Edge
+from components.settings.gateway import Gateway
 from components.settings.host import Host
 from components.settings.images import Images
 from components.settings.model_reference import names_a_host
 from components.settings.models import Model
 from components.settings.network import Network
 from components.settings.ollama import Ollama
+from components.settings.pool import Pool
 from components.settings.postgres import Postgres
 from components.settings.registry import Registry
+from components.settings.types import is_loopback
 
 # pgvector >= 0.8.4 repairs HNSW vacuum, >= 0.8.2 an overflow in parallel HNSW builds (pgvector's CHANGELOG).
 PGVECTOR_RELEASE = "0.8.6"
@@ -30,8 +34,11 @@ class Settings(Section):
     images: Images = Images()
     accelerator: Accelerator = Accelerator()
     ollama: Ollama = Ollama()
+    pool: Pool = Pool()
     models: Annotated[tuple[Model, ...], Field(min_length=1, description="a list of at least one model")]
     postgres: Postgres = Postgres()
+    gateway: Gateway = Gateway()
+    edge: Edge = Edge()
     network: Network = Network()
 
     @property
@@ -54,6 +61,24 @@ class Settings(Section):
         """The reference of the PostgreSQL image, mirror included."""
         default = f"pgvector/pgvector:{PGVECTOR_RELEASE}-pg{self.postgres.version}"
         return self._mirrored(self.images.pgvector or default)
+
+    @property
+    def haproxy_image(self) -> str:
+        """The reference of the gateway's image, mirror included."""
+        return self._mirrored(self.images.haproxy)
+
+    @property
+    def caddy_image(self) -> str:
+        """The reference of the edge's image, mirror included."""
+        return self._mirrored(self.images.caddy)
+
+    @property
+    def public_ports(self) -> tuple[int, ...]:
+        """The ports meant for other machines: the edge's or the gateway's own, none on loopback."""
+        if self.edge.enabled and not is_loopback(self.edge.bind):
+            automatic = self.edge.certificate == "automatic"
+            return (self.edge.port, self.edge.http_port) if automatic else (self.edge.port,)
+        return (self.gateway.port,) if self.gateway.enabled and not is_loopback(self.gateway.bind) else ()
 
     def model_source(self, name: str) -> str:
         """The reference a model is pulled by: its own name, or that name on the mirror `registry.models`."""

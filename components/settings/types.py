@@ -139,6 +139,25 @@ def _model(text: str) -> str:
     return text
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is reached from its own machine alone."""
+    return ipaddress.ip_address(address).is_loopback
+
+
+def matching(pattern: str, allowed: str) -> AfterValidator:
+    """A type's check against a whole pattern; its refusal says what is allowed, never what was given."""
+    return _matching(re.compile(pattern, re.ASCII), allowed)
+
+
+def file_path(text: str) -> str:
+    """The whole path of a file; `ValueError` for anything else, above all for what the file holds."""
+    if "-----BEGIN" in text or "\n" in text:
+        raise ValueError("holds the file itself; allowed: its path, such as ~/tls/fullchain.pem")
+    if not re.fullmatch(r"(/|~/)[^\s'\"]+", text):
+        raise ValueError("is no whole path; allowed: one that begins with / or ~/, without spaces and quotes")
+    return text
+
+
 def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -149,6 +168,8 @@ def _matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:
 
 
 Port = Annotated[int, Field(ge=1, le=65535, description="a port from 1 to 65535")]
+Address = Annotated[str, AfterValidator(_bind)]
+FilePath = Annotated[str, AfterValidator(file_path)]
 LoopbackAddress = Annotated[str, AfterValidator(_bind), AfterValidator(_loopback)]
 Duration = Annotated[
     str, AfterValidator(canonical_duration), Field(description="a Go duration such as 500ms, 30s, 5m or 1h30m")

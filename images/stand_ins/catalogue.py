@@ -13,6 +13,7 @@ from .importable import Importable, minilm, tiny_chat
 OLLAMA_VERSION = "0.17.4"
 POSTGRES_MAJOR = "17"
 PGVECTOR_VERSION = "0.8.0"
+HAPROXY_VERSION = "3.0.11"
 """The one that the suite of `base` carries; the image's build fails when the suite moves on."""
 
 OLLAMA = GoTool(
@@ -85,6 +86,13 @@ IMAGES = (
         tag=f"{PGVECTOR_VERSION}-pg{POSTGRES_MAJOR}-{base.SUITE}",
         folder="pgvector",
         arguments={"PG_MAJOR": POSTGRES_MAJOR, "PGVECTOR_VERSION": PGVECTOR_VERSION},
+    ),
+    StandInImage(
+        setting="haproxy",
+        repository="haproxy",
+        tag=f"{HAPROXY_VERSION}-{base.SUITE}",
+        folder="haproxy",
+        arguments={"HAPROXY_VERSION": HAPROXY_VERSION},
     ),
 )
 

@@ -73,6 +73,7 @@ def test_components_have_stable_tokens() -> None:
     assert {(resource.type, resource.name) for resource in dev().resources if not resource.custom} == {
         ("ragstack:hosts:LocalHost", "host"),
         ("ragstack:services:Networks", "network"),
+        ("ragstack:services:Gateway", "gateway"),
         ("ragstack:services:OllamaServer", "ollama"),
         ("ragstack:services:Pgvector", "postgres"),
         ("ragstack:models:Models", "models"),
@@ -95,7 +96,8 @@ def test_every_resource_has_the_component_it_is_named_after_for_a_parent(stack: 
 @both_stacks
 def test_every_docker_resource_uses_the_hosts_provider_and_none_the_default_one(stack: str) -> None:
     docker = [resource for resource in STACKS[stack]().resources if resource.type.startswith("docker:")]
-    assert len(docker) == 8
+    # The prod profile has the gateway's image and container.
+    assert len(docker) == {"dev": 8, "prod": 10}[stack]
     assert {resource.provider for resource in docker} == {"host-docker"}
 
 
@@ -188,7 +190,13 @@ def test_health_check_timings_of_the_stack_file_are_made_canonical() -> None:
 @both_stacks
 def test_ports_are_published_on_loopback_only(stack: str) -> None:
     ports = {name: one.inputs["ports"] for name, one in STACKS[stack]().of_type(CONTAINER).items()}
-    assert ports == {
+    gateway = {
+        "gateway-container": [
+            {"internal": 11433, "external": 11433, "ip": "127.0.0.1"},
+            {"internal": 8405, "external": 8405, "ip": "127.0.0.1"},
+        ]
+    }
+    assert ports == (gateway if stack == "prod" else {}) | {
         "ollama-container": [{"internal": 11434, "external": 11434, "ip": "127.0.0.1"}],
         "postgres-container": [{"internal": 5432, "external": 5432, "ip": "127.0.0.1"}],
     }
@@ -208,7 +216,7 @@ def test_chosen_ports_and_addresses_are_published_and_exported() -> None:
 @both_stacks
 def test_every_object_that_docker_can_label_carries_the_stacks_label(stack: str) -> None:
     labelled = [one for one in STACKS[stack]().resources if one.type in (CONTAINER, NETWORK, VOLUME)]
-    assert len(labelled) == 6
+    assert len(labelled) == {"dev": 6, "prod": 7}[stack]
     for resource in labelled:
         assert resource.inputs["labels"] == [{"label": "io.ragstack.stack", "value": f"ragstack-{stack}"}]
         assert resource.inputs["name"].startswith(f"ragstack-{stack}-")

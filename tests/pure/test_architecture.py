@@ -17,7 +17,9 @@ LAYERS: dict[str, set[str]] = {
     "cancellation": set(),
     "reach": {"errors"},
     "hosts": {"settings", "plan", "errors", "dynamic", "reach"},
-    "services": {"settings", "plan", "errors"},
+    "engine": {"errors", "reach"},
+    "proxies": {"settings", "plan", "errors", "dynamic", "engine", "reach"},
+    "services": {"settings", "plan", "errors", "proxies"},
     "models": {"settings", "plan", "errors", "dynamic", "reach"},
     "database": {"settings", "plan", "errors", "dynamic", "reach"},
 }
@@ -85,9 +87,10 @@ def test_settings_and_plan_are_pure(path: Path) -> None:
     assert "pulumi" not in of(path) or path.name == "load.py"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if top(path) != "hosts"], ids=name)
-def test_the_docker_sdk_is_the_hosts_affair(path: Path) -> None:
-    assert not below("docker", of(path))
+@pytest.mark.parametrize("path", [path for path in MODULES if top(path) not in ("hosts", "engine")], ids=name)
+def test_the_docker_sdk_is_the_affair_of_hosts_and_engine_alone(path: Path) -> None:
+    # A type of it may be named.
+    assert not below("docker", of(path)) - {"docker.models.containers", "docker.models.containers.Container"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -128,4 +131,4 @@ def test_the_program_is_a_table_of_contents() -> None:
     source = (ROOT / "__main__.py").read_text(encoding="utf-8")
     loops = (ast.For, ast.While, ast.Lambda, ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.If)
     assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, loops)]
-    assert len(source.splitlines()) <= 60
+    assert len(source.splitlines()) <= 66
