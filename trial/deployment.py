@@ -194,12 +194,13 @@ class Deployment(Ledger):
 
     def _users(self, old: Entry) -> list[Entry]:
         """What must go before this one can, dependents first: the containers of a network or volume, and whatever a
-        change of this resource of a plugin replaces."""
+        change of this container or resource of a plugin replaces."""
         entries = list(self.state.entries.values())
         if old.type in (NETWORK, VOLUME):
             urns = dependents(old.urn, entries)
             return [entry for entry in deletion_order(entries) if entry.urn in urns and entry.type == CONTAINER]
-        return self._replaced_by(old, entries) if isinstance(self.kind_of(old), Plugin) else []
+        asked = old.type == CONTAINER or isinstance(self.kind_of(old), Plugin)
+        return self._replaced_by(old, entries) if asked else []
 
     def _replaced_by(self, root: Entry, entries: list[Entry]) -> list[Entry]:
         """As the engine finds them (step_generator.go, calculateDependentReplacements): those that their own provider

@@ -13,9 +13,9 @@ from components.settings.types import (
     Address,
     Duration,
     FilePath,
-    Memory,
     Port,
     PositiveDuration,
+    Size,
     duration_seconds,
     is_loopback,
     matching,
@@ -84,7 +84,7 @@ class Gateway(Section):
         Key(name="default"),
     )
     rate: Rate = Rate()
-    body_limit: Memory = Field(default="32m", examples=["32m"], validate_default=True)
+    body_limit: Size = Field(default="32m", examples=["32m"], validate_default=True)
     timeout: PositiveDuration = "10m0s"
     connections: Annotated[int, Field(ge=16, le=100_000)] = 2000
     container: Container = Container()

@@ -105,6 +105,12 @@ def _at_least_smallest(mib: int) -> int:
     return mib
 
 
+def _at_least_one(mib: int) -> int:
+    if mib < 1:
+        raise ValueError("is too small; allowed: 1m and more, written with a unit such as 32m")
+    return mib
+
+
 def _bind(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
@@ -180,6 +186,9 @@ KeepAlive = Annotated[str, BeforeValidator(str), AfterValidator(_keep_alive)]
 # Always MiB once validated; the stack file writes it with a unit, and so does a dump.
 Memory = Annotated[
     int, BeforeValidator(memory_mib), AfterValidator(_at_least_smallest), PlainSerializer("{}m".format, return_type=str)
+]
+Size = Annotated[
+    int, BeforeValidator(memory_mib), AfterValidator(_at_least_one), PlainSerializer("{}m".format, return_type=str)
 ]
 ImageReference = Annotated[str, AfterValidator(_image)]
 ModelName = Annotated[str, AfterValidator(_model)]
