@@ -283,8 +283,12 @@ def _inference(pool: Pool, upstreams: tuple[Upstream, ...], slots: int) -> str:
         if pool.routing == "least_connections"
         else "    balance hash var(txn.route)\n    hash-type consistent sdbm avalanche\n    hash-balance-factor 150\n"
     )
+    # A refused connection is believed at once: the bounded load would otherwise send everything to the one server that
+    # has nothing to do because it is gone.
     servers = "".join(
-        f"{it.line} check inter 2s fastinter 500ms downinter 1s fall 2 rise 1 maxconn {slots}\n" for it in upstreams
+        f"{it.line} maxconn {slots} check inter 2s fastinter 500ms downinter 1s fall 2 rise 1 "
+        "observe layer4 error-limit 1 on-error mark-down\n"
+        for it in upstreams
     )
     return f"""\
 backend {BACKEND}

@@ -19,6 +19,7 @@ from components.proxies import haproxy, keys
 from components.proxies.configuration import ProxyConfiguration, ProxyConfigurationArgs
 from components.proxies.runtime import START
 from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_args
+from components.services.edge import Edge, EdgeArgs
 from components.services.images import pulled_image
 from components.services.network import HOST_GATEWAY
 from components.services.ollama import CONTAINER_PORT as OLLAMA_PORT
@@ -74,14 +75,10 @@ class Gateway(pulumi.ComponentResource):
         scheme = "https" if gateway.tls else "http"
         self.url = pulumi.Output.from_input(f"{scheme}://{in_url(gateway.bind)}:{gateway.port}")
         if args.settings.edge.enabled:
-            from components.services.edge import Edge, EdgeArgs
-
             edge = Edge(
                 f"{name}-edge",
                 EdgeArgs(
-                    settings=args.settings,
-                    plan=args.plan,
-                    networks=args.networks,
+                    site=args,
                     gateway=container.name.apply(lambda host: f"{host}:{haproxy.PORT}"),
                     key=generated[keys.EDGE_KEY],
                 ),

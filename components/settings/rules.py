@@ -11,6 +11,7 @@ from components.settings.identifiers import owner_of, reader_of
 from components.settings.model_reference import read
 from components.settings.problems import Problem, set_command
 from components.settings.stack import Settings
+from components.settings.types import is_loopback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,18 @@ def gateway_is_there(at: Context) -> Iterator[Problem]:
             )
 
 
+def edge_ends_tls(at: Context) -> Iterator[Problem]:
+    gateway = at.settings.gateway
+    if at.settings.edge.enabled and (gateway.tls or not is_loopback(gateway.bind)):
+        key = at.key("gateway.tls" if gateway.tls else "gateway.bind")
+        yield Problem(
+            key=key,
+            wrong="is set although the edge, which is on, brings its own certificate; allowed: a gateway on loopback "
+            "without tls behind the edge, or the edge off",
+            mend=f"pulumi config rm --stack {at.stack} --path '{key}'",
+        )
+
+
 def published_ports_differ(at: Context) -> Iterator[Problem]:
     """Of the services beside Ollama's first server and PostgreSQL, which `ports_differ` looks at."""
     settings = at.settings
@@ -215,6 +228,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...]
     (frozenset({"accelerator", "host"}), apple_is_at_hand),
     (frozenset({"accelerator", "ollama"}), apple_keeps_its_own_server),
     (frozenset({"gateway", "edge", "pool"}), gateway_is_there),
+    (frozenset({"gateway", "edge"}), edge_ends_tls),
     (frozenset({"gateway", "edge", "pool", "ollama", "postgres"}), published_ports_differ),
     (frozenset({"pool", "accelerator"}), pool_has_its_gpus),
     (frozenset({"host", "registry"}), mirrors_can_be_reached),

@@ -14,7 +14,8 @@ OLLAMA_VERSION = "0.17.4"
 POSTGRES_MAJOR = "17"
 PGVECTOR_VERSION = "0.8.0"
 HAPROXY_VERSION = "3.0.11"
-"""The one that the suite of `base` carries; the image's build fails when the suite moves on."""
+"""These two are what the suite of `base` carries; an image's build fails when the suite moves on."""
+CADDY_VERSION = "2.10.2"
 
 OLLAMA = GoTool(
     package="github.com/ollama/ollama",
@@ -22,6 +23,7 @@ OLLAMA = GoTool(
     cgo=True,
     link_flags=f"-s -w -X github.com/ollama/ollama/version.Version={OLLAMA_VERSION}",
 )
+CADDY = GoTool(package="github.com/caddyserver/caddy/v2/cmd/caddy", version=f"v{CADDY_VERSION}")
 TOOLS = {"actionlint": GoTool(package="github.com/rhysd/actionlint/cmd/actionlint", version="v1.7.12")}
 
 
@@ -93,6 +95,13 @@ IMAGES = (
         tag=f"{HAPROXY_VERSION}-{base.SUITE}",
         folder="haproxy",
         arguments={"HAPROXY_VERSION": HAPROXY_VERSION},
+    ),
+    StandInImage(
+        setting="caddy",
+        repository="caddy",
+        tag=f"{CADDY_VERSION}-{base.SUITE}",
+        folder="caddy",
+        binaries=(CADDY,),
     ),
 )
 

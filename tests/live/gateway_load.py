@@ -145,7 +145,7 @@ class Load:
     def more(self, count: int) -> bool:
         """Whether so many more answers come."""
         aim = len(self.answers) + count
-        return eventually(lambda: len(self.answers) >= aim)
+        return eventually(lambda: len(self.answers) >= aim, within_s=90)
 
     def _run(self, number: int) -> None:
         turn = 0

@@ -69,11 +69,12 @@ def test_the_openai_and_the_native_form_of_one_conversation_have_one_home(app: C
 def test_independent_requests_are_spread_evenly(app: Client, stack: LiveStack) -> None:
     before = servers_of(stack, "/api/embed")
     with Load(app, clients=4) as load:
-        assert load.more(300)
+        assert load.more(150)
     after = servers_of(stack, "/api/embed")
     done = [after[server] - before[server] for server in ("ollama-1", "ollama-2")]
     assert not load.failed
     assert max(done) <= 1.3 * sum(done) / len(done), done
+    assert sum(done) >= 60
 
 
 def test_killing_one_of_two_servers_fails_no_request_that_was_not_yet_answered(app: Client, stack: LiveStack) -> None:
