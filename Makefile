@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 VOLUMES ?=
+ONLY ?=
 
-.PHONY: up down preview prepare forward rehearse smoke env test lint requirements clean
+.PHONY: up down preview prepare forward rehearse smoke env test bench lint requirements clean
 
 up: $(VENV)/ready
 	@$(RUN) -m scripts.up --stack $(STACK)
@@ -35,6 +36,10 @@ test: $(VENV)/ready-for-tests
 # The prod stack from nothing to an answer and back, with only AWS itself stood in for.
 rehearse: $(VENV)/ready-for-tests
 	@$(RUN) -m scripts.test rehearsal
+
+# What the gateway costs and what its routing is worth, beside nginx and Caddy: ONLY=gateway or ONLY=routing for one.
+bench: $(VENV)/ready-for-tests
+	@$(RUN) -m bench $(ONLY)
 
 lint: $(VENV)/ready-for-tests
 	@$(RUN) -m scripts.test lint

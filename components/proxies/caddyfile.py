@@ -7,7 +7,7 @@ on with the edge's own key; every other one goes on as it came, for the gateway 
 from __future__ import annotations
 
 from components.settings.edge import Edge
-from components.settings.types import in_url
+from components.settings.types import in_url, is_address
 
 HTTPS_PORT = 8443
 HTTP_PORT = 8080
@@ -31,6 +31,11 @@ def render(edge: Edge, *, gateway: str) -> str:
 {_options(edge)}\
 	log {{
 		level WARN
+		# Caddy hides Authorization by itself, and no other header with a key in it.
+		format filter {{
+			request>headers delete
+			wrap json
+		}}
 	}}
 	servers {{
 		# Who calls is who is connected: nobody in front of the edge is believed.
@@ -63,8 +68,9 @@ http://127.0.0.1:{HEALTH_PORT} {{
 def _options(edge: Edge) -> str:
     if edge.certificate == "automatic":
         return f"\temail {edge.email}\n" if edge.email else ""
-    # Clients that call by address send no name to choose a certificate by (RFC 6066, 3).
-    return f"\tskip_install_trust\n\tauto_https disable_redirects\n\tdefault_sni {edge.names[0]}\n"
+    # Clients that call by address send no name to choose a certificate by (RFC 6066, 3), so they get an address's.
+    unnamed = next((name for name in edge.names if is_address(name)), edge.names[0])
+    return f"\tskip_install_trust\n\tauto_https disable_redirects\n\tdefault_sni {unnamed}\n"
 
 
 def _addresses(edge: Edge) -> str:

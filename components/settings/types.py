@@ -150,6 +150,15 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def matching(pattern: str, allowed: str) -> AfterValidator:
     """A type's check against a whole pattern; its refusal says what is allowed, never what was given."""
     return _matching(re.compile(pattern, re.ASCII), allowed)
