@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from docker.models.containers import Container
 
-from bench.site import HERE, KEY, Site, gateway, image, settings_of, site, tools, uploaded
+from bench.site import HERE, KEY, Site, gateway, image, nginx_text, settings_of, site, tools, uploaded
 from bench.table import Line, at_least, at_most, median
 from components.proxies import caddyfile, haproxy
 from components.settings.edge import Edge
@@ -47,9 +47,8 @@ def measure() -> list[Line]:
     p50 = {name: median(one.p50 for one in results) for name, results in single.items()}
     p95 = {name: median(one.p95 for one in results) for name, results in single.items()}
     for name, value in rate.items():
-        print(
-            f"  {name:16} {value:9,.0f} requests/s at {CONNECTIONS}; alone p50 {p50[name]:.3f} ms, p95 {p95[name]:.3f}"
-        )
+        alone = f"alone p50 {p50[name]:.3f} ms, p95 {p95[name]:.3f} ms"
+        print(f"  {name:11} {value:9,.0f} requests/s at {CONNECTIONS} connections; {alone}")
 
     def added(what: str, which: str, values: dict[str, float], bound: float) -> Line:
         return at_most(
@@ -59,6 +58,7 @@ def measure() -> list[Line]:
 
     return [
         at_least("throughput, keys and routing on, nginx beside it", rate["gateway"], rate["nginx"], 2, "requests/s"),
+        at_least("the same, nginx with kept connections", rate["gateway"], rate["nginx-kept"], 0.5, "requests/s"),
         at_least("throughput, Caddy alone beside it", rate["gateway"], rate["caddy"], 1, "requests/s"),
         added("p50", "gateway", p50, 0.2),
         added("p95", "gateway", p95, 1.0),
@@ -75,9 +75,9 @@ def _candidates(here: Site) -> tuple[dict[str, str], dict[str, Container]]:
         command = ["haproxy", "-f", "/usr/local/etc/haproxy/upstream.cfg"]
         made = here.run(f"ollama-{number}", image("haproxy"), command, user="0")
         uploaded(made, "/usr/local/etc/haproxy", "upstream.cfg", upstream)
-    nginx = here.run("nginx", tools(here.client), ["nginx", "-c", "/etc/nginx/bench.conf", "-g", "daemon off;"])
-    baseline = (HERE / "nginx.conf").read_text(encoding="utf-8").replace("@BALANCE@", "least_conn;")
-    uploaded(nginx, "/etc/nginx", "bench.conf", baseline)
+    for name, kept in (("nginx", False), ("nginx-kept", True)):
+        nginx = here.run(name, tools(here.client), ["nginx", "-c", "/etc/nginx/bench.conf", "-g", "daemon off;"])
+        uploaded(nginx, "/etc/nginx", "bench.conf", nginx_text("least_conn;", kept=kept))
     caddy_command = ["sh", "-c", "cp /usr/bin/caddy /tmp/caddy && exec /tmp/caddy run --config /etc/caddy/Caddyfile"]
     caddy = here.run("caddy", image("caddy"), caddy_command, environment={"BENCH_KEY": KEY})
     uploaded(caddy, "/etc/caddy", "Caddyfile", (HERE / "Caddyfile").read_text(encoding="utf-8"))
@@ -89,6 +89,7 @@ def _candidates(here: Site) -> tuple[dict[str, str], dict[str, Container]]:
         "direct": "http://ollama-1:11434",
         "gateway": f"http://gateway:{haproxy.PORT}",
         "nginx": "http://nginx:11433",
+        "nginx-kept": "http://nginx-kept:11433",
         "caddy": "http://caddy:11433",
         "edge": f"https://edge:{caddyfile.HTTPS_PORT}",
     }
@@ -97,11 +98,10 @@ def _candidates(here: Site) -> tuple[dict[str, str], dict[str, Container]]:
 
 def _load(here: Site, url: str, connections: int, seconds: int) -> Result:
     threads = min(2, connections)
-    command = [
-        "wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", "/tmp/wrk.lua", f"{url}/api/chat",
-    ]  # fmt: skip
+    load = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command = [*load, "-s", "/etc/wrk.lua", f"{url}/api/chat"]
     container = here.run("wrk", tools(here.client), command, environment={"BENCH_KEY": KEY})
-    uploaded(container, "/tmp", "wrk.lua", (HERE / "wrk.lua").read_text(encoding="utf-8"))  # noqa: S108
+    uploaded(container, "/etc", "wrk.lua", (HERE / "wrk.lua").read_text(encoding="utf-8"))
     container.wait()
     said = container.logs().decode()
     container.remove()

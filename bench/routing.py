@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import requests
 from docker.models.containers import Container
 
-from bench.site import HERE, KEY, MODELS, Site, gateway, image, settings_of, site, tools, uploaded
+from bench.site import KEY, MODELS, Site, gateway, image, nginx_text, settings_of, site, tools, uploaded
 from bench.table import Line, at_least, at_most, median, p95
 from components.plan.pool import homes
 from components.proxies import haproxy
@@ -36,7 +36,7 @@ def measure() -> list[Line]:
         ours, rival = _ours(here, "conversation"), _nginx(here)
         _warm(servers)
         lines += _second_turn(ours, rival)
-        lines += _spread(here, ours)
+        lines += _spread(ours)
         lines += _kill(ours, servers[1])
     for loaded in (2, 1):
         with _pool(loaded=loaded) as (here, servers):
@@ -105,8 +105,8 @@ def _nginx(here: Site) -> str:
     """The baseline with a turn each, which is what the report's configuration does."""
     command = ["nginx", "-c", "/etc/nginx/bench.conf", "-g", "daemon off;"]
     container = here.run("nginx", tools(here.client), command, ports={11433: ("127.0.0.1", None)})
-    text = (HERE / "nginx.conf").read_text(encoding="utf-8").replace("@BALANCE@", "").replace("auto", "1")
-    uploaded(container, "/etc/nginx", "bench.conf", text)
+    # One worker: several count their turns each for themselves, which is a turn each no more.
+    uploaded(container, "/etc/nginx", "bench.conf", nginx_text("", kept=False).replace("auto", "1"))
     url = here.url(container, 11433)
     _until_it_answers(url)
     return url
@@ -173,7 +173,7 @@ def _first_token(url: str, messages: list[dict[str, str]]) -> float:
     return time.perf_counter() - started
 
 
-def _spread(here: Site, ours: tuple[str, Container]) -> list[Line]:
+def _spread(ours: tuple[str, Container]) -> list[Line]:
     before = _by_server(ours[1])
     _many(lambda number: _post(ours[0], "/api/embed", {"model": MODELS[2], "input": f"line {number}"}), INDEPENDENT, 4)
     counts = _by_server(ours[1]) - before

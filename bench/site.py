@@ -18,11 +18,11 @@ from components.engine import put
 from components.proxies import haproxy, keys
 from components.settings import Settings
 from components.settings.load import parse
-from images.stand_ins import base, catalogue, engine, registry
+from images.stand_ins import base, cache, catalogue, engine, registry
 from images.stand_ins.progress import step
 
 HERE = Path(__file__).parent
-TOOLS = "ragstack/bench-tools:1"
+TOOLS = f"ragstack/bench-tools:{cache.key_of_folder(HERE / 'tools')}"
 KEY = "bench-key-of-no-worth"
 MODELS = ("tiny-chat:random", "tiny-chat:other", "all-minilm:22m")
 LABEL = "io.ragstack.bench"
@@ -119,6 +119,19 @@ def gateway(here: Site, settings: Settings, homes: Mapping[str, str], name: str 
     put(container, haproxy.FOLDER, named, owner=99, links={})
     container.start()
     return container
+
+
+def nginx_text(balance: str, *, kept: bool) -> str:
+    """The baseline's configuration; `kept` keeps its connections to the servers open."""
+    text = (HERE / "nginx.conf").read_text(encoding="utf-8")
+    settings = {
+        "@BALANCE@": balance,
+        "@KEEP@": "keepalive 64;" if kept else "",
+        "@KEPT@": 'proxy_http_version 1.1; proxy_set_header Connection "";' if kept else "",
+    }
+    for mark, value in settings.items():
+        text = text.replace(mark, value)
+    return text
 
 
 def uploaded(container: Container, folder: str, name: str, text: str) -> Container:

@@ -25,14 +25,11 @@ BACKEND = "inference"
 FILE = "haproxy.cfg"
 # Where a configuration lies in the container, each revision in a folder of its own.
 FOLDER = "/usr/local/etc/haproxy"
-# What of a body is looked at for the model and the start of the conversation: a prompt of some 30,000 tokens. A buffer
-# of this size is held only while a request is read or an answer is written.
-INSPECTED_BYTES = 131_072
-# What HAProxy keeps of a buffer for rewriting headers, its own default.
-REWRITE_BYTES = 1024
-# Nothing that talks to Ollama needs more: nginx's default is 4 x 8k, Go's 1 MiB.
-MAX_HEADERS_BYTES = 16_384
+# Nothing that talks to Ollama needs more, and the smallest buffer holds it: nginx's default is 4 x 8k, Go's 1 MiB.
+MAX_HEADERS_BYTES = 12_288
 MAX_URL_BYTES = 4096
+# More than system prompts have in common, and less than the smallest buffer.
+OPENING_BYTES = 4096
 # A certificate and its key in one file, HAProxy's `crt`.
 CERTIFICATE = "certificate.pem"
 # Mozilla's "intermediate" (ssl-config.mozilla.org, guideline 5.7): TLS 1.2 with forward secrecy, and TLS 1.3.
@@ -107,7 +104,7 @@ global
     maxconn {gateway.connections}
     default-path config
     stats socket ipv4@127.0.0.1:{RUNTIME_PORT} level admin expose-fd listeners
-    tune.bufsize {INSPECTED_BYTES}
+    tune.bufsize {gateway.inspect_kib * 1024}
     # After a reload the former process ends with its last answer, and at the latest then.
     hard-stop-after {_seconds(gateway.timeout) + 60}s
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
@@ -225,7 +222,7 @@ if {{ sc0_gpc0_rate,sub(txn.limit) ge 0 }}
     http-request wait-for-body time 15s if runs_a_model
     # Nobody says how much is to come, so only what is there already can be let through.
     {_refuse(411, "a request of this size needs a Content-Length")} if runs_a_model \
-!{{ req.hdr(content-length) -m found }} {{ req.body_len ge {INSPECTED_BYTES - 2 * REWRITE_BYTES} }}
+!{{ req.hdr(content-length) -m found }} {{ req.body_len ge {gateway.inspect_kib * 1024 - MAX_HEADERS_BYTES} }}
 {_routing(pool)}{merged}\
     {_refuse(503, "every model server is busy and the queue is full", ("Retry-After", "1"))} if runs_a_model \
 {{ queue({BACKEND}) ge {pool.queue.length} }}
@@ -262,7 +259,9 @@ if conversation runs_a_model {{ var(txn.role) -m str system developer }} !{{ var
 if conversation runs_a_model !{{ var(txn.start) -m found }}
     http-request set-var(txn.start) req.body,json_query('$.input'),bytes(0,1024) \
 if conversation runs_a_model !{{ var(txn.start) -m found }}
-    http-request set-var(txn.start) req.body,bytes(0,2048) if conversation runs_a_model !{{ var(txn.start) -m found }}
+    # A body that does not fit is told by how it begins, which is the same in every turn.
+    http-request set-var(txn.start) req.body,bytes(0,{OPENING_BYTES}) \
+if conversation runs_a_model !{{ var(txn.start) -m found }}
     http-request set-var-fmt(txn.route) '%[var(txn.model)]|%[var(txn.start)]|%[var(txn.second)]' \
 if conversation runs_a_model
     http-request set-var(txn.route) uuid if runs_a_model !conversation

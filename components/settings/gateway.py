@@ -72,7 +72,9 @@ class Tls(Section):
 
 
 class Gateway(Section):
-    """`bind` beyond loopback needs `tls`. `body_limit` bounds an inference request; `timeout` is how long a model may
+    """`bind` beyond loopback needs `tls`. `body_limit` bounds an inference request; `inspect_kib` is how
+    much of it is looked at for the model and the start of the conversation (more costs throughput: docs/benchmarks.md);
+    `timeout` is how long a model may
     take between two bytes of an answer, loading included; `metrics_port` is Prometheus', on loopback alone."""
 
     enabled: bool = False
@@ -85,6 +87,7 @@ class Gateway(Section):
     )
     rate: Rate = Rate()
     body_limit: Size = Field(default="32m", examples=["32m"], validate_default=True)
+    inspect_kib: Annotated[int, Field(ge=16, le=1024)] = 16
     timeout: PositiveDuration = "10m0s"
     connections: Annotated[int, Field(ge=16, le=100_000)] = 2000
     container: Container = Container()
