@@ -20,7 +20,7 @@ pulumi.log.info("\n".join(plan.lines()))
 host = connect(stack, found)
 
 networks = Networks("network", plan.names, host.options)
-site = Site(settings=stack, plan=plan, networks=networks, engine=host.engine)
+site = Site(settings=stack, plan=plan, networks=networks, engine=host.engine, address=host.address)
 gateway = Gateway("gateway", site, host.options)
 ollama = OllamaServer("ollama", OllamaArgs(site=site, gateway=gateway.container), host.options)
 postgres = Pgvector("postgres", site, host.options)

@@ -6,6 +6,7 @@ The models are tiny and run on the CPU; what is compared is the same work behind
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections import Counter
@@ -38,10 +39,7 @@ def measure() -> list[Line]:
         lines += _second_turn(ours, rival)
         lines += _spread(ours)
         lines += _kill(ours, servers[1])
-    for loaded in (2, 1):
-        with _pool(loaded=loaded) as (here, servers):
-            lines.append(_loads(here, servers, loaded))
-    return lines
+    return [*lines, *(_loads(loaded) for loaded in (2, 1))]
 
 
 @contextmanager
@@ -200,17 +198,20 @@ def _kill(ours: tuple[str, Container], victim: Container) -> list[Line]:
     return [at_most(f"failed of {len(done)} requests, one of two servers killed", failed, 0, "requests")]
 
 
-def _loads(here: Site, servers: list[Container], loaded: int) -> Line:
-    """How many models are loaded from disk for one mixed workload, counted by Ollama's own log."""
+def _loads(loaded: int) -> Line:
+    """How many models are loaded from disk for one mixed workload, counted by Ollama's own log.
+
+    Each candidate gets servers of its own: Ollama does not unload what another one's traffic has left behind.
+    """
     counts = {}
+    mix = random.Random(7).choices(MODELS, k=MIXED)  # noqa: S311 - the same mix for both, not a secret
     for name in ("rival", "ours"):
-        url = _nginx(here) if name == "rival" else _ours(here, "model")[0]
-        before = _loaded(servers)
-        for number in range(MIXED):
-            model = MODELS[number % len(MODELS)]
-            path, text = ("/api/embed", "input") if "minilm" in model else ("/api/generate", "prompt")
-            _post(url, path, {"model": model, text: f"line {number}", "options": {"num_predict": 1}})
-        counts[name] = _loaded(servers) - before
+        with _pool(loaded=loaded) as (here, servers):
+            url = _nginx(here) if name == "rival" else _ours(here, "model")[0]
+            for number, model in enumerate(mix):
+                path, text = ("/api/embed", "input") if "minilm" in model else ("/api/generate", "prompt")
+                _post(url, path, {"model": model, text: f"line {number}", "options": {"num_predict": 1}})
+            counts[name] = _loaded(servers)
     return at_most(
         f"model loads, three models, servers that hold {loaded}, of nginx round robin's",
         counts["ours"] / max(1, counts["rival"]), 0.5, "x", ours=f"{counts['ours']}", rival=f"{counts['rival']}",
@@ -218,8 +219,8 @@ def _loads(here: Site, servers: list[Container], loaded: int) -> Line:
 
 
 def _loaded(servers: list[Container]) -> int:
-    """Ollama says so once a runner of it has started (`server.go`: "llama runner started")."""
-    return sum(server.logs().count(b"llama runner started") for server in servers)
+    """Ollama says so once for each (`sched.go`: "loaded runners")."""
+    return sum(server.logs().count(b'msg="loaded runners"') for server in servers)
 
 
 def _many(one: Callable[[int], object], count: int, clients: int) -> None:

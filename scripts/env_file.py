@@ -27,8 +27,11 @@ def variables(outputs: dict[str, Any]) -> dict[str, str]:
     complete(outputs, "ollama_url", "database_url", "database_schema")
     # Pulumi leaves out an output that is None, as the embedding model of a stack without one.
     chat = outputs.get("chat_models")
+    keys = outputs.get("api_keys") or {}
     values = {
         "OLLAMA_HOST": outputs.get("gateway_url") or outputs["ollama_url"],
+        # Ollama's and OpenAI's libraries send it as a bearer token.
+        "OLLAMA_API_KEY": next(iter(keys.values()), None),
         "EMBEDDING_MODEL": outputs.get("embedding_model"),
         "EMBEDDING_DIMENSION": outputs.get("embedding_dimension"),
         "CHAT_MODEL": chat[0] if chat else None,

@@ -6,6 +6,7 @@ Everything goes over the one SSH connection, hence through Session Manager where
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 from components.errors import StackError
@@ -22,12 +23,13 @@ def main() -> None:
     reach = outputs.get("reach")
     if not reach:
         raise StackError(f"The stack {stack} is on this machine already.", f"use {outputs['ollama_url']}")
-    with (
-        forwarded_url(reach, outputs["ollama_url"]) as ollama,
-        forwarded_url(reach, outputs["database_url"]) as database,
-    ):
+    with ExitStack() as opened:
+        ollama = opened.enter_context(forwarded_url(reach, outputs["ollama_url"]))
+        database = opened.enter_context(forwarded_url(reach, outputs["database_url"]))
         say(f"the stack {stack} on this machine, until Ctrl-C:")
         print(f"  ollama     {ollama}")
+        if outputs.get("gateway_url"):
+            print(f"  gateway    {opened.enter_context(forwarded_url(reach, outputs['gateway_url']))}")
         print(f"  database   {without_password(database)} (the port is {urlsplit(database).port})")
         print(f"  a shell    {shown(SshTarget.of(reach))}", flush=True)
         try:

@@ -12,7 +12,7 @@ from components.errors import StackError
 from components.hosts.engine import Endpoint, endpoint_of, facts_of, open_client
 from components.hosts.ports import WantedPort, refuse_taken_ports
 from components.plan import HostFacts
-from components.plan.names import names_of
+from components.plan.names import Names, names_of
 from components.settings import Settings
 from components.settings.types import in_url
 
@@ -62,12 +62,31 @@ def _wanted_ports(settings: Settings) -> list[WantedPort]:
         )
     ]
     if settings.accelerator.kind != "apple":
-        wanted.append(
+        wanted += [
             WantedPort(
-                key=f"{project}:ollama.port", address=ollama.bind, port=ollama.port, container=names.ollama_container
+                key=f"{project}:ollama.port",
+                address=ollama.bind,
+                port=ollama.port + index,
+                container=names.ollama_server(index),
             )
-        )
-    return wanted
+            for index in range(settings.pool.servers)
+        ]
+    return wanted + _proxies(settings, names)
+
+
+def _proxies(settings: Settings, names: Names) -> list[WantedPort]:
+    project, gateway, edge = pulumi.get_project(), settings.gateway, settings.edge
+    ports = []
+    if gateway.enabled:
+        ports += [
+            ("gateway.port", gateway.bind, gateway.port, names.gateway_container),
+            ("gateway.metrics_port", "127.0.0.1", gateway.metrics_port, names.gateway_container),
+        ]
+    if edge.enabled:
+        ports.append(("edge.port", edge.bind, edge.port, names.edge_container))
+    if edge.enabled and edge.certificate == "automatic":
+        ports.append(("edge.http_port", edge.bind, edge.http_port, names.edge_container))
+    return [WantedPort(key=f"{project}:{key}", address=at, port=port, container=who) for key, at, port, who in ports]
 
 
 def _require_native_ollama(settings: Settings) -> None:

@@ -19,6 +19,14 @@ ROOT_CERTIFICATE = "/data/caddy/pki/authorities/local/root.crt"
 
 
 _OPENAI = '{"error":{"message":"{err.status_text}","type":"gateway_error","param":null,"code":null}}'
+_ERRORS = f"""\
+	handle_errors {{
+		@openai path /v1/*
+		header Content-Type application/json
+		respond @openai `{_OPENAI}`
+		respond `{{"error":"{{err.status_text}}"}}`
+	}}
+"""
 
 
 def render(edge: Edge, *, gateway: str) -> str:
@@ -38,6 +46,8 @@ def render(edge: Edge, *, gateway: str) -> str:
 		}}
 	}}
 	servers {{
+		# HTTP/3 is on UDP, which is not published: it would be offered to clients who then wait for it in vain.
+		protocols h1 h2
 		# Who calls is who is connected: nobody in front of the edge is believed.
 		client_ip_headers X-Nobody-Sets-This
 	}}
@@ -54,14 +64,17 @@ http://127.0.0.1:{HEALTH_PORT} {{
 {_logging_in(edge)}\
 	reverse_proxy {gateway} {{
 		header_up -X-Forwarded-Host
+		transport http {{
+			# Less than the gateway's own 75s: a POST on a connection that the gateway is closing fails.
+			keepalive 30s
+		}}
 	}}
-	handle_errors {{
-		@openai path /v1/*
-		header Content-Type application/json
-		respond @openai `{_OPENAI}`
-		respond `{{"error":"{{err.status_text}}"}}`
-	}}
-}}
+{_ERRORS}}}
+
+# Caddy answers an empty 200 to whoever asks for a host that no site is for.
+https:// {{
+	error 421
+{_ERRORS}}}
 """
 
 
@@ -89,7 +102,8 @@ def _logging_in(edge: Edge) -> str:
         return ""
     users = "".join(f"\t\t{user.name} {user.password_hash}\n" for user in edge.users)
     return f"""\
-	@person header Authorization Basic*
+	# The scheme may be in any case (RFC 9110, 11.1).
+	@person header_regexp Authorization `(?i)^basic\\s`
 	@nobody {{
 		not header Authorization *
 		not header X-Api-Key *

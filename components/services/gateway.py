@@ -28,6 +28,7 @@ from components.settings import Settings
 from components.settings.gateway import Tls
 from components.settings.types import in_url
 
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
 # Seconds for answers that are on their way when the proxy itself is replaced.
 SHUTDOWN_GRACE_S = 60
 _HEALTH = (
@@ -73,7 +74,9 @@ class Gateway(pulumi.ComponentResource):
         }
         self.api_keys = pulumi.Output.secret(pulumi.Output.all(**newest))
         scheme = "https" if gateway.tls else "http"
-        self.url = pulumi.Output.from_input(f"{scheme}://{in_url(gateway.bind)}:{gateway.port}")
+        # An address that stands for all of the machine's is none that a client could call.
+        address = args.address if gateway.bind in EVERY_ADDRESS else gateway.bind
+        self.url = pulumi.Output.from_input(address).apply(lambda at: f"{scheme}://{in_url(at)}:{gateway.port}")
         if args.settings.edge.enabled:
             edge = Edge(
                 f"{name}-edge",

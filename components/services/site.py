@@ -15,9 +15,11 @@ from components.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """`engine`: how the Docker engine is reached from inside an update (`components.engine.container_of`)."""
+    """`address`: where a user finds the machine; `engine`: how its Docker engine is reached from inside an update
+    (`components.engine.container_of`)."""
 
     settings: Settings
     plan: Plan
     networks: Networks
     engine: pulumi.Input[Mapping[str, Any]]
+    address: pulumi.Input[str] = "127.0.0.1"

@@ -12,6 +12,7 @@ from components.settings.container import Container
 from components.settings.gateway import KeyName
 from components.settings.types import Address, Port, is_loopback, matching
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9A-Fa-f:]*:[0-9A-Fa-f:]+"
 # What `caddy hash-password` prints; crypt(5) calls the form bcrypt.
 Bcrypt = Annotated[
     str,
@@ -50,7 +51,7 @@ class Edge(Section):
         default=None, examples=["ops@example.com"]
     )
     names: Annotated[
-        tuple[Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}", "a host name or an IP address")], ...],
+        tuple[Annotated[str, matching(NAME, "a host name or an IP address")], ...],
         Field(min_length=1),
     ] = ("localhost", "127.0.0.1")
     users: tuple[EdgeUser, ...] = ()

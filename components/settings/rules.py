@@ -157,6 +157,18 @@ def edge_ends_tls(at: Context) -> Iterator[Problem]:
         )
 
 
+def listed_networks_find_something(at: Context) -> Iterator[Problem]:
+    host = at.settings.host.aws or AwsHost()
+    if at.settings.host.type == "aws" and host.network.gateway_cidrs and not at.settings.public_ports:
+        key = at.key("host.aws.network.gateway_cidrs")
+        yield Problem(
+            key=key,
+            wrong="lists networks, but gateway and edge listen on loopback alone; allowed: with an edge, or a gateway "
+            "with tls, that has a public bind",
+            mend=f"pulumi config rm --stack {at.stack} --path '{key}'",
+        )
+
+
 def published_ports_differ(at: Context) -> Iterator[Problem]:
     """Of the services beside Ollama's first server and PostgreSQL, which `ports_differ` looks at."""
     settings = at.settings
@@ -229,6 +241,7 @@ RULES: tuple[tuple[frozenset[str], Callable[[Context], Iterator[Problem]]], ...]
     (frozenset({"accelerator", "ollama"}), apple_keeps_its_own_server),
     (frozenset({"gateway", "edge", "pool"}), gateway_is_there),
     (frozenset({"gateway", "edge"}), edge_ends_tls),
+    (frozenset({"gateway", "edge", "host"}), listed_networks_find_something),
     (frozenset({"gateway", "edge", "pool", "ollama", "postgres"}), published_ports_differ),
     (frozenset({"pool", "accelerator"}), pool_has_its_gpus),
     (frozenset({"host", "registry"}), mirrors_can_be_reached),

@@ -53,6 +53,9 @@ def test_a_dev_stack_has_nothing_on_aws_and_asks_it_nothing() -> None:
     assert not dev().asked
 
 
+PUBLIC_EDGE = {"enabled": True, "bind": "0.0.0.0", "port": 443, "names": ["rag.internal"]}
+
+
 def test_nobody_is_let_in_by_default() -> None:
     recording = prod_on_aws()
     assert not recording.of_type(INGRESS)
@@ -62,7 +65,7 @@ def test_nobody_is_let_in_by_default() -> None:
 
 
 def test_listed_networks_reach_the_gateways_port_alone() -> None:
-    recording = prod_on_aws({"network": {"gateway_cidrs": ["203.0.113.0/24", "2001:db8::/32"]}})
+    recording = prod_on_aws({"network": {"gateway_cidrs": ["203.0.113.0/24", "2001:db8::/32"]}}, edge=PUBLIC_EDGE)
     rules = [rule.inputs for rule in recording.of_type(INGRESS).values()]
     assert [(rule["fromPort"], rule["toPort"], rule["ipProtocol"]) for rule in rules] == [(443, 443, "tcp")] * 2
     assert {rule.get("cidrIpv4") or rule.get("cidrIpv6") for rule in rules} == {"203.0.113.0/24", "2001:db8::/32"}
@@ -70,7 +73,7 @@ def test_listed_networks_reach_the_gateways_port_alone() -> None:
 
 def test_no_rule_lets_ssh_in_from_anywhere() -> None:
     for network in ({}, {"gateway_cidrs": ["203.0.113.0/24"]}, {"instance_connect_endpoint": True}):
-        for rule in prod_on_aws({"network": network}).of_type(INGRESS).values():
+        for rule in prod_on_aws({"network": network}, edge=PUBLIC_EDGE).of_type(INGRESS).values():
             if rule.inputs["fromPort"] <= 22 <= rule.inputs["toPort"]:
                 assert "cidrIpv4" not in rule.inputs
                 assert "cidrIpv6" not in rule.inputs

@@ -76,7 +76,13 @@ def test_what_cannot_work_is_refused_by_its_key_with_a_command(host: dict[str, A
 
 def test_the_whole_internet_is_let_in_for_a_reason() -> None:
     network = {"gateway_cidrs": ["0.0.0.0/0"], "open_to_the_world": "a public demonstration"}
-    assert parsed(aws(network=network)).host.aws is not None
+    edge = {"enabled": True, "bind": "0.0.0.0", "port": 443}
+    assert parsed(aws(network=network), gateway={"enabled": True}, edge=edge).host.aws is not None
+
+
+def test_networks_let_in_to_a_gateway_on_loopback_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"gateway_cidrs lists networks, but gateway and edge listen on loopback"):
+        parsed(aws(network={"gateway_cidrs": ["203.0.113.0/24"]}), gateway={"enabled": True})
 
 
 def test_a_mirror_on_a_port_that_the_machine_may_not_call_is_refused() -> None:

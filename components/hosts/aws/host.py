@@ -53,7 +53,9 @@ class AwsMachine(pulumi.ComponentResource):
         zone = in_subnet or self._zone(name, host, zones)
         image = self._image(name, host, offered)
 
-        network = MachineNetwork(f"{name}-network", NetworkArgs(host=host, zone=zone, name=title), inside)
+        network = MachineNetwork(
+            f"{name}-network", NetworkArgs(host=host, ports=settings.public_ports, zone=zone, name=title), inside
+        )
         identity = MachineIdentity(
             f"{name}-identity", IdentityArgs(cloudwatch_agent=host.monitoring.cloudwatch_agent, name=title), inside
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import pulumi
@@ -9,17 +10,17 @@ import pulumi_aws as aws
 
 from components.settings.aws import AwsHost
 
-# The one port that anybody may ever be let in to, and only from listed networks.
-GATEWAY_PORT = 443
 SSH_PORT = 22
 ANYWHERE = "0.0.0.0/0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """`zone`: the availability zone of a network of our own, and of the data volume."""
+    """`zone`: the availability zone of a network of our own, and of the data volume; `ports`: the gateway's or its
+    edge's, the only ones that anybody may ever be let in to, and only from listed networks."""
 
     host: AwsHost
+    ports: tuple[int, ...]
     zone: pulumi.Input[str]
     name: str
 
@@ -103,14 +104,14 @@ class MachineNetwork(pulumi.ComponentResource):
                 description="Packages, images, models and Session Manager",
                 opts=self._child,
             )
-        for cidr in args.host.network.gateway_cidrs:
+        for port, cidr in itertools.product(args.ports, args.host.network.gateway_cidrs):
             block = {"cidr_ipv6": cidr} if ":" in cidr else {"cidr_ipv4": cidr}
             aws.vpc.SecurityGroupIngressRule(
-                f"{name}-gateway-from-{cidr}",
+                f"{name}-gateway-{port}-from-{cidr}",
                 security_group_id=group.id,
                 ip_protocol="tcp",
-                from_port=GATEWAY_PORT,
-                to_port=GATEWAY_PORT,
+                from_port=port,
+                to_port=port,
                 # EC2 takes letters, digits and some marks in a description, but no quotes.
                 description=f"The gateway: {args.host.network.open_to_the_world or 'a listed network'}",
                 opts=self._child,
