@@ -144,5 +144,6 @@ def _settings(folder: Path) -> dict[str, Any]:
         "host": {"type": "aws", "aws": aws},
         "accelerator": {"kind": "cpu"},
         "ollama": {"container": {"memory": "2g", "cpus": 1}},
+        "gateway": {"container": {"cpus": 1}, "keys": [{"name": "app"}, {"name": "ops", "scope": "admin"}]},
         "postgres": {**overlay["postgres"], "container": {"memory": "1g", "cpus": 1}},
     }

@@ -8,6 +8,7 @@ from unittest import mock
 
 import psycopg
 import pytest
+import requests
 
 from components.reach import forwarded_url
 from images.stand_ins import registry
@@ -31,6 +32,20 @@ def test_up_boots_the_machine_by_its_user_data_and_gives_a_rag_answer(rehearsal:
     assert re.search(r"waiting for ubuntu@i-[0-9a-f]+ .*: (booting|preparing|ubuntu@)", shown), shown
     assert '"state": "ready"' in rehearsal.on_machine("cat", "/var/lib/ragstack/prepared.json")
     assert _answered(rehearsal) == RIGHT
+
+
+def test_the_gateway_of_the_machine_answers_through_a_forward_to_who_has_a_key(rehearsal: Rehearsal) -> None:
+    outputs = rehearsal.outputs()
+    with (
+        mock.patch.dict(os.environ, rehearsal.environment),
+        forwarded_url(outputs["reach"], outputs["gateway_url"]) as url,
+    ):
+        refused = requests.get(f"{url}/api/tags", timeout=30)
+        key = {"authorization": f"Bearer {outputs['api_keys']['app']}"}
+        listed = requests.get(f"{url}/api/tags", headers=key, timeout=30)
+        pulled = requests.post(f"{url}/api/pull", json={"model": "x"}, headers=key, timeout=30)
+    assert (refused.status_code, listed.status_code, pulled.status_code) == (401, 200, 403)
+    assert {model["name"] for model in listed.json()["models"]} == {"all-minilm:22m", "tiny-chat:random"}
 
 
 def test_a_second_up_changes_nothing(rehearsal: Rehearsal) -> None:

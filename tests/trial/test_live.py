@@ -187,3 +187,25 @@ def test_a_provider_that_prints_its_secret_prints_a_mark(program: Program) -> No
     result = program.up()
     assert "'text': '[secret]" in result.text
     assert program.password() not in result.text
+
+
+def test_what_depends_on_a_containers_id_goes_before_the_container_and_comes_back_after_it(
+    program: Program, engine: docker.DockerClient
+) -> None:
+    program.up(switches="follower")
+    before = inspect(engine, program.web)["Id"]
+    calls = len(program.calls())
+    preview = program.run("preview", switches="follower", greeting="good day")
+    assert preview.ops()["follower"] == "replace"
+    assert len(program.calls()) == calls
+
+    result = program.up(switches="follower", greeting="good day")
+
+    after = inspect(engine, program.web)["Id"]
+    assert after != before
+    followed = [call for call, title in program.calls()[calls:] if title == "follower"]
+    assert followed == ["delete while running", "create"]
+    # One that merely comes after it is left alone.
+    assert [title for _, title in program.calls()[calls:] if title == "bystander"] == []
+    assert result.ops()["bystander"] == "same"
+    assert set(program.up(switches="follower", greeting="good day").ops().values()) == {"same"}
