@@ -22,7 +22,7 @@ host = connect(stack, found)
 networks = Networks("network", plan.names, host.options)
 site = Site(settings=stack, plan=plan, networks=networks, engine=host.engine, address=host.address)
 gateway = Gateway("gateway", site, host.options)
-ollama = OllamaServer("ollama", OllamaArgs(site=site, gateway=gateway.container), host.options)
+ollama = OllamaServer("ollama", OllamaArgs(site=site, gateway=gateway), host.options)
 postgres = Pgvector("postgres", site, host.options)
 
 models = Models(

@@ -21,8 +21,7 @@ from components.proxies.runtime import START
 from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_args
 from components.services.edge import Edge, EdgeArgs
 from components.services.images import pulled_image
-from components.services.network import HOST_GATEWAY
-from components.services.ollama import CONTAINER_PORT as OLLAMA_PORT
+from components.services.network import HOST_GATEWAY, OLLAMA_PORT
 from components.services.site import Site
 from components.settings import Settings
 from components.settings.gateway import Tls
@@ -40,18 +39,20 @@ _HEALTH = (
 class Gateway(pulumi.ComponentResource):
     """`url`: what clients call; `api_keys`: name to the newest key, secret; both are empty where the gateway is off.
 
-    `container`: the name by which pool members find it, known once it has its configuration; None where it is off.
+    `container`: the name by which pool members find it, known once it has its `configuration`; None where it is off.
     """
 
     url: pulumi.Output[str | None]
     api_keys: pulumi.Output[dict[str, str]]
     container: pulumi.Output[str] | None
+    configuration: pulumi.Resource | None
 
     def __init__(self, name: str, args: Site, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ragstack:services:Gateway", name, None, opts)
         self.url = pulumi.Output.from_input(None)
         self.api_keys = pulumi.Output.secret({})
         self.container = None
+        self.configuration = None
         if args.settings.gateway.enabled:
             self._declare(name, args)
         self.register_outputs({"url": self.url})
@@ -61,7 +62,7 @@ class Gateway(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         generated = self._generated(name, args.settings)
         container = self._container(name, args)
-        configuration = ProxyConfiguration(
+        self.configuration = configuration = ProxyConfiguration(
             f"{name}-configuration",
             ProxyConfigurationArgs(engine=args.engine, container=container.id, files=_files(args, generated)),
             child,

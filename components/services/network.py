@@ -8,6 +8,7 @@ import pulumi_docker as docker
 from components.plan.names import Names
 from components.services.labels import network_labels
 
+OLLAMA_PORT = 11434
 # How a container finds the machine it runs on; Docker resolves `host-gateway` (docs of `docker run --add-host`).
 HOST_GATEWAY = "host.docker.internal"
 

@@ -17,24 +17,21 @@ import pulumi_docker as docker
 from components.plan import DeviceRequest, Devices, Plan, Server
 from components.proxies.member import PoolMember, PoolMemberArgs
 from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_args
+from components.services.gateway import Gateway
 from components.services.images import built_image, pulled_image
 from components.services.labels import volume_labels
-from components.services.network import HOST_GATEWAY
+from components.services.network import HOST_GATEWAY, OLLAMA_PORT
 from components.services.site import Site
 from components.services.volume import kept_options
 from components.settings import Settings
 from components.settings.model_reference import read
 from components.settings.types import duration_seconds, in_url
 
-CONTAINER_PORT = 11434
-
 
 @dataclass(frozen=True, kw_only=True)
 class OllamaArgs:
-    """`gateway`: the name of the gateway's container, None without one."""
-
     site: Site
-    gateway: pulumi.Input[str] | None = None
+    gateway: Gateway
 
 
 class OllamaServer(pulumi.ComponentResource):
@@ -56,7 +53,7 @@ class OllamaServer(pulumi.ComponentResource):
             self.identity = pulumi.Output.from_input("native")
         else:
             containers = self._containers(name, args)
-            self.internal_url = containers[0].name.apply(lambda host: f"http://{host}:{CONTAINER_PORT}")
+            self.internal_url = containers[0].name.apply(lambda host: f"http://{host}:{OLLAMA_PORT}")
             self.identity = pulumi.Output.all(*(container.id for container in containers)).apply(",".join)
         self.residents = residents(args.site.settings, args.site.plan)
         self.register_outputs({"url": self.url, "internal_url": self.internal_url})
@@ -65,7 +62,9 @@ class OllamaServer(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         image, volumes = self._image(name, args, child), self._volumes(name, args, child)
         made: list[docker.Container] = []
-        before: pulumi.Resource | None = None
+        # Also because the engine ends the plugin of dynamic resources when the program declares its first one, and with
+        # it a member's deletion that is still draining its server (seen with 3.260). After this one, it has.
+        before = args.gateway.configuration
         for server in args.site.plan.pool.servers:
             # The first keeps the name it has without a pool, so that a pool grows around it.
             called = name if server.index == 0 else f"{name}-{server.index + 1}"
@@ -76,13 +75,13 @@ class OllamaServer(pulumi.ComponentResource):
     def _member(
         self, name: str, args: OllamaArgs, server: Server, container: docker.Container
     ) -> pulumi.Resource | None:
-        if args.gateway is None:
+        if args.gateway.container is None:
             return None
         return PoolMember(
             f"{name}-member",
             PoolMemberArgs(
                 engine=args.site.engine,
-                gateway=args.gateway,
+                gateway=args.gateway.container,
                 server=server.name,
                 container=container.id,
                 drain_s=duration_seconds(args.site.settings.pool.drain),
@@ -112,9 +111,7 @@ class OllamaServer(pulumi.ComponentResource):
                 # The image has neither curl nor wget; its own client asks the server itself.
                 health_command=["ollama", "list"],
                 environment=environment(settings, server.devices),
-                ports=[
-                    docker.ContainerPortArgs(internal=CONTAINER_PORT, external=server.port, ip=settings.ollama.bind)
-                ],
+                ports=[docker.ContainerPortArgs(internal=OLLAMA_PORT, external=server.port, ip=settings.ollama.bind)],
                 networks_advanced=[
                     bridge(network, *(["ollama"] if server.index == 0 else []))
                     for network in (args.site.networks.edge, args.site.networks.private)
@@ -186,7 +183,7 @@ def environment(settings: Settings, devices: Devices) -> dict[str, str]:
         "no_proxy": "localhost,127.0.0.1,::1",
         **settings.ollama.variables(),
         **devices.environment,
-        "OLLAMA_HOST": f"0.0.0.0:{CONTAINER_PORT}",
+        "OLLAMA_HOST": f"0.0.0.0:{OLLAMA_PORT}",
     }
 
 

@@ -23,7 +23,11 @@ OLLAMA = GoTool(
     cgo=True,
     link_flags=f"-s -w -X github.com/ollama/ollama/version.Version={OLLAMA_VERSION}",
 )
-CADDY = GoTool(package="github.com/caddyserver/caddy/v2/cmd/caddy", version=f"v{CADDY_VERSION}")
+CADDY = GoTool(
+    package="github.com/caddyserver/caddy/v2/cmd/caddy",
+    version=f"v{CADDY_VERSION}",
+    link_flags=f"-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=v{CADDY_VERSION}",
+)
 TOOLS = {"actionlint": GoTool(package="github.com/rhysd/actionlint/cmd/actionlint", version="v1.7.12")}
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +14,8 @@ import pytest
 import requests
 
 from components.services.labels import STACK_LABEL
+from scripts.command import PROJECT
+from scripts.env_file import variables
 from tests.live.fixtures_containers import docker_client
 from tests.live.gateway_load import CHAT, Client, access_log, chat_body, eventually, gateway_config, raw
 from tests.live.live_stack import LiveStack
@@ -259,3 +264,20 @@ def test_the_gateway_runs_unprivileged(stack: LiveStack) -> None:
     assert "no-new-privileges:true" in found["HostConfig"]["SecurityOpt"]
     who = docker_client().containers.get(found["Id"]).exec_run(["id", "-u"])
     assert who.output.strip() == b"99"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "examples/ollama_client.py"],
+        [sys.executable, "examples/openai_client.py"],
+        ["sh", "examples/curl.sh"],
+    ],
+)
+def test_the_examples_of_the_readme_run_with_what_make_env_writes(stack: LiveStack, command: list[str]) -> None:
+    environment = {**os.environ, **variables(stack.outputs())}
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "384 dimensions" in done.stdout or '"embeddings":[[' in done.stdout

@@ -280,3 +280,24 @@ def _wait(until: Callable[[], bool], what: str) -> None:
 
 def _dot(left: list[float], right: list[float]) -> float:
     return sum(x * y for x, y in zip(left, right, strict=True))
+
+
+def test_the_haproxy_image_is_what_a_gateway_needs(running: registry.Registry, run: Callable[..., Container]) -> None:
+    image = next(one for one in catalogue.IMAGES if one.setting == "haproxy")
+    container = run(image.name, command=["sleep", "60"])
+    said = container.exec_run(["haproxy", "-vv"]).output.decode()
+    assert catalogue.HAPROXY_VERSION in said
+    for built_in in ("+LUA", "+PROMEX", "+OPENSSL"):
+        assert built_in in said
+    assert container.exec_run(["sh", "-c", "id -u; id -g"]).output.split() == [b"99", b"99"]
+    assert container.exec_run(["bash", "-c", "true"]).exit_code == 0
+
+
+def test_the_caddy_image_has_the_official_ones_version_folders_and_capability(
+    running: registry.Registry, run: Callable[..., Container]
+) -> None:
+    image = next(one for one in catalogue.IMAGES if one.setting == "caddy")
+    container = run(image.name, command=["sleep", "60"])
+    assert container.exec_run(["caddy", "version"]).output.decode().startswith(f"v{catalogue.CADDY_VERSION}")
+    assert container.exec_run(["sh", "-c", "echo $XDG_DATA_HOME"]).output.strip() == b"/data"
+    assert b"cap_net_bind_service=ep" in container.exec_run(["getcap", "/usr/bin/caddy"]).output
