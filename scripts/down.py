@@ -42,7 +42,7 @@ def _volumes(command: Command, *, delete: bool) -> None:
     try:
         labelled = client.volumes.list(filters={"label": f"{STACK_LABEL}={names.prefix}"})
         # A volume that the stack took over from somebody else carries that one's labels.
-        declared = (names.ollama_volume, names.postgres_volume)
+        declared = (names.ollama_volume, names.postgres_volume, names.edge_volume)
         taken_over = [volume for volume in client.volumes.list() if volume.name in declared]
         volumes = list({volume.name: volume for volume in [*labelled, *taken_over]}.values())
         for volume in volumes if delete else ():

@@ -26,6 +26,9 @@ def print_endpoints(stack: str, outputs: dict[str, Any]) -> None:
         print(f"  machine    {outputs['host_address']}, reached by SSH alone; the addresses below are its loopback's,")
         print(f"             and make forward STACK={stack} brings them here")
     print(f"  ollama     {outputs['ollama_url']}")
+    if outputs.get("gateway_url"):
+        keys = ", ".join(sorted(outputs.get("api_keys") or {}))
+        print(f"  gateway    {outputs['gateway_url']} (generated keys: {keys or 'none'})")
     print(f"  models     {', '.join(filter(None, [outputs.get('embedding_model'), *outputs['chat_models']]))}")
     print(f"  database   {without_password(outputs['database_url'])} (make env writes it with its password to .env)\n")
 

@@ -92,9 +92,10 @@ class ProxyConfiguration(Resource, module="ragstack", name="ProxyConfiguration")
 
 
 def _deliver(props: Mapping[str, Any]) -> dict[str, Any]:
+    from components.dynamic import report
     from components.engine import container_of
     from components.proxies.runtime import deliver
 
     with container_of(props["engine"], props["container"]) as container:
-        revision = deliver(container, props["files"])
+        revision = deliver(container, props["files"], report)
     return {key: props[key] for key in ("engine", "container", "files")} | {"revision": revision}

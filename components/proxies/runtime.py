@@ -5,6 +5,7 @@ Not here: Pulumi. Everything is a function of a container and may be called agai
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ START = f"until [ -e {CURRENT}/{FILE} ]; do sleep 0.1; done; exec haproxy -W -db
 # Seconds for a new process to read its files and take over the ports; it takes well under one.
 RELOAD_S = 30.0
 _ASK = f'exec 3<>/dev/tcp/127.0.0.1/{RUNTIME_PORT} && printf "%s\\n" "$1" >&3 && cat <&3'
+# Seconds that a server which leaves the pool for good may take to finish.
+LEAVING_S = 300.0
+_SERVER = re.compile(r"^    server (\S+)", re.MULTILINE)
 # `srv_op_state` and `srv_admin_state` of `show servers state` (docs.haproxy.org/3.0/management.html).
 _RUNNING = "2"
 
@@ -50,8 +54,10 @@ def revision(container: Container) -> str | None:
     return described[0] if described else None
 
 
-def deliver(container: Container, files: Mapping[str, str]) -> str:
+def deliver(container: Container, files: Mapping[str, str], tell: Report) -> str:
     """Puts a configuration in force without closing a connection; its revision. Does nothing when it is in force.
+
+    A server that is in it no more is drained first.
 
     Raises `ConfigurationRefusedError` with HAProxy's own words, before anything has changed.
     """
@@ -68,6 +74,9 @@ def deliver(container: Container, files: Mapping[str, str]) -> str:
             f"the gateway does not take its configuration: {' '.join(alerts)[:600]}",
             "correct the gateway's settings; a certificate must come with its whole chain and its own key, in PEM",
         )
+    for server in _servers(container) - set(_SERVER.findall(files[FILE])):
+        # Afterwards nobody could tell what it still has in hand.
+        drain(container, server, LEAVING_S, tell)
     put(container, FOLDER, {}, owner=USER_ID, links={"current": wanted})
     if found is not None:
         # The master starts a process with the new files; the old one finishes what it has begun.
@@ -118,6 +127,12 @@ def ready(container: Container, server: str, limit_s: float) -> bool:
 def is_known(container: Container, server: str) -> bool:
     """Whether the configuration in force has a server of this name."""
     return _state(container, server) is not None
+
+
+def _servers(container: Container) -> set[str]:
+    """The servers of the configuration in force."""
+    table = (ask(container, f"show stat {BACKEND} 4 -1") or "").splitlines()
+    return {line.split(",")[1] for line in table if line.startswith(f"{BACKEND},")}
 
 
 def _state(container: Container, server: str) -> str | None:

@@ -104,6 +104,21 @@ def test_replacing_both_servers_one_after_the_other_fails_no_request(
     assert replaced == {"ollama", "ollama-2"}
 
 
+def test_a_pool_that_shrinks_and_grows_again_fails_no_request(
+    app: Client, stack: LiveStack, settings: dict[str, Any]
+) -> None:
+    with Load(app, clients=4) as load:
+        settings["pool"]["servers"] = 1
+        stack.up()
+        assert load.more(10)
+        assert f"{stack.prefix}-ollama-2" not in stack.lives()
+        settings["pool"]["servers"] = 2
+        stack.up()
+        assert load.more(10)
+    assert not load.failed, load.failed[:5]
+    assert f"{stack.prefix}-ollama-2" in stack.lives()
+
+
 def test_a_key_is_rotated_without_a_failed_request_or_a_new_container(
     app: Client, stack: LiveStack, settings: dict[str, Any]
 ) -> None:
