@@ -132,9 +132,11 @@ def attach(instance_id: str, volume_id: str, size_gib: int) -> None:
     device = f"nvme{len(_plugged(instance_id)) + 1}n1"
     with (_folder(instance_id) / "rehearsal" / "volumes").open("a") as volumes:
         volumes.write(f"{device} {link} {LOOP_MAJOR} {minor}\n")
+    # A machine that is still booting may find the line above and make the same device first.
     script = (
-        f"mkdir -p /dev/disk/by-id && mknod -m 0660 /dev/{device} b {LOOP_MAJOR} {minor} && "
-        f"ln -s ../../{device} /dev/disk/by-id/{link}"
+        "mkdir -p /dev/disk/by-id && "
+        f"{{ mknod -m 0660 /dev/{device} b {LOOP_MAJOR} {minor} || test -b /dev/{device}; }} && "
+        f"ln -sfn ../../{device} /dev/disk/by-id/{link}"
     )
     subprocess.run(["docker", "exec", name_of(instance_id), "sh", "-c", script], check=True, capture_output=True)
 
