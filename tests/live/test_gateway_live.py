@@ -278,5 +278,5 @@ def test_the_examples_of_the_readme_run_with_what_make_env_writes(stack: LiveSta
     done = subprocess.run(
         command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    assert "384 dimensions" in done.stdout or '"embeddings":[[' in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "384 dimensions" in done.stdout or '"embeddings":[[' in done.stdout, done.stdout
