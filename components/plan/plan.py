@@ -8,18 +8,23 @@ from components.plan.cost import Cost, cost_of
 from components.plan.facts import HostFacts
 from components.plan.limits import POSTGRES_SHARE, PROXY_SHARE, Limits, limits_of
 from components.plan.machines import Machine, machine_of
-from components.plan.model_sizes import models_mib, refuse_small_volume
+from components.plan.memory import context_of, need_in
+from components.plan.model_shapes import SHAPES
+from components.plan.model_sizes import models_mib, refuse_small_volume, size_mib
 from components.plan.names import Names, names_of
 from components.plan.pool import PoolPlan, plan_pool
 from components.plan.postgres import PostgresTuning, tuning_of
 from components.settings import Settings
+from components.settings.model_reference import read
 
 _GIB_IN_MIB = 1024
+_MIB = 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Names, devices, limits and tuning; of a rented machine also what it is and costs, None for one that is there."""
+    """Names, devices, limits and tuning; of a rented machine also what it is and costs, None for one that is there.
+    `memory`: a preview's lines about it."""
 
     names: Names
     pool: PoolPlan
@@ -32,6 +37,7 @@ class Plan:
     cost: Cost | None = None
     models_mib: int = 0
     models_of_unknown_size: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
 
     @property
     def hourly_cost_usd(self) -> float:
@@ -56,7 +62,7 @@ class Plan:
                 else ""
             )
             lines += [f"models     {_gib(self.models_mib)} to pull{unknown}", *self.cost.lines()]
-        return lines
+        return [*lines, *self.memory]
 
     def _machine_lines(self) -> list[str]:
         machine = self.machine
@@ -92,8 +98,24 @@ def make_plan(settings: Settings, facts: HostFacts, *, project: str, stack: str)
         cost=cost,
         models_mib=known,
         models_of_unknown_size=tuple(unknown),
+        memory=memory_lines(settings),
     )
 
 
-def _gib(mib: int) -> str:
+def memory_lines(settings: Settings) -> tuple[str, ...]:
+    """A line for each declared model: what it takes once loaded, as far as its shape is known."""
+    lines = []
+    for model in settings.models:
+        shape, size = SHAPES.get(read(model.name).key), size_mib(model)
+        if shape is None or size is None:
+            lines.append(f"memory     {model.name}: unknown, as its shape or size is")
+            continue
+        need = need_in(settings, model, shape, size * _MIB)
+        cache = f", {_gib(need.cache / _MIB)} of it KV cache" if need.cache else ""
+        tokens = min(context_of(settings, model), shape.context)
+        lines.append(f"memory     {model.name}: about {_gib(need.total_mib)} loaded with {tokens} tokens{cache}")
+    return tuple(lines)
+
+
+def _gib(mib: float) -> str:
     return f"{mib / _GIB_IN_MIB:.3g} GiB"
