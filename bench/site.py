@@ -53,9 +53,10 @@ class Site:
         return f"http://127.0.0.1:{container.ports[f'{port}/tcp'][0]['HostPort']}"
 
     def memory_mib(self, container: Container) -> float:
-        """What the container holds, without the page cache that the kernel may take back."""
+        """What the container holds, without the page cache: an image's files lie there when they were just written."""
         stats = container.stats(stream=False)["memory_stats"]
-        return float((stats["usage"] - stats["stats"].get("total_inactive_file", 0)) / _MIB)
+        kept = stats["stats"]
+        return float((stats["usage"] - kept.get("total_cache", kept.get("file", 0))) / _MIB)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from components.settings import Settings
 from scripts.command import PROJECT, arguments, existing
 from scripts.outputs import complete
 from scripts.say import run, say
@@ -15,12 +16,20 @@ def main() -> None:
     parser = arguments(str(__doc__))
     parser.add_argument("--file", type=Path, default=PROJECT / ".env")
     options = parser.parse_args()
-    write_env(options.file, existing(options.stack).runner.outputs())
+    command = existing(options.stack)
+    write_env(options.file, command.runner.outputs(), key_name(command.settings))
     say(f"wrote {options.file} (mode 0600)")
 
 
-def variables(outputs: dict[str, Any]) -> dict[str, str]:
-    """What a RAG client needs, from a stack's outputs: OLLAMA_HOST is the variable of Ollama's own libraries.
+def key_name(settings: Settings) -> str | None:
+    """The first declared key that may not administer, else the first; None without a gateway."""
+    keys = settings.gateway.keys if settings.gateway.enabled else []
+    return next((key.name for key in sorted(keys, key=lambda key: key.scope == "admin")), None)
+
+
+def variables(outputs: dict[str, Any], key: str | None = None) -> dict[str, str]:
+    """What a RAG client needs, from a stack's outputs: OLLAMA_HOST is the variable of Ollama's own libraries, and the
+    API key the one named `key`. Outputs do not keep the order in which keys were declared.
 
     Raises `StackError` when the outputs are not complete.
     """
@@ -31,7 +40,7 @@ def variables(outputs: dict[str, Any]) -> dict[str, str]:
     values = {
         "OLLAMA_HOST": outputs.get("gateway_url") or outputs["ollama_url"],
         # Ollama's and OpenAI's libraries send it as a bearer token.
-        "OLLAMA_API_KEY": next(iter(keys.values()), None),
+        "OLLAMA_API_KEY": keys.get(key),
         "EMBEDDING_MODEL": outputs.get("embedding_model"),
         "EMBEDDING_DIMENSION": outputs.get("embedding_dimension"),
         "CHAT_MODEL": chat[0] if chat else None,
@@ -42,8 +51,8 @@ def variables(outputs: dict[str, Any]) -> dict[str, str]:
     return {key: str(int(value) if isinstance(value, float) else value) for key, value in values.items() if value}
 
 
-def write_env(path: Path, outputs: dict[str, Any]) -> None:
-    lines = [f"{key}='{value}'\n" for key, value in variables(outputs).items()]
+def write_env(path: Path, outputs: dict[str, Any], key: str | None = None) -> None:
+    lines = [f"{name}='{value}'\n" for name, value in variables(outputs, key).items()]
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -6,7 +6,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -104,6 +105,24 @@ def access_log(stack: LiveStack) -> list[dict[str, Any]]:
     """The gateway's access log so far. Its other lines, about servers that come and go, are no JSON."""
     text = docker_client().containers.get(f"{stack.prefix}-gateway").logs().decode()
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+@contextmanager
+def logged(stack: LiveStack, count: int = 1) -> Iterator[list[dict[str, Any]]]:
+    """The lines that the requests of the block leave in the access log: `count` at least, else it fails. A line is
+    written after the answer has gone, and takes its time through Docker's log."""
+    before = len(access_log(stack))
+    lines: list[dict[str, Any]] = []
+    yield lines
+    assert eventually(lambda: len(access_log(stack)) >= before + count, within_s=10), "nothing was logged"
+    lines.extend(access_log(stack)[before:])
+
+
+def memory_mib(stack: LiveStack, service: str) -> float:
+    """MiB of a container without the page cache, in which its image's files lie when they were just written."""
+    memory = docker_client().containers.get(f"{stack.prefix}-{service}").stats(stream=False)["memory_stats"]
+    kept = memory["stats"]
+    return float(memory["usage"] - kept.get("total_cache", kept.get("file", 0))) / 2**20
 
 
 def eventually(what: Callable[[], bool], within_s: float = 20.0) -> bool:

@@ -15,7 +15,7 @@ import requests
 
 from components.proxies.caddyfile import KEY_FILE, ROOT_CERTIFICATE
 from tests.live.fixtures_containers import docker_client, free_port
-from tests.live.gateway_load import Client, access_log, chat_body, eventually, gateway_config
+from tests.live.gateway_load import Client, access_log, chat_body, eventually, gateway_config, logged, memory_mib
 from tests.live.live_stack import LiveStack
 from tests.live.test_pool_live import speaks
 
@@ -60,9 +60,7 @@ def basic(name: str, password: str) -> dict[str, str]:
 
 
 def test_an_idle_edge_takes_little_memory(stack: LiveStack) -> None:
-    stats = docker_client().containers.get(f"{stack.prefix}-edge").stats(stream=False)
-    used = (stats["memory_stats"]["usage"] - stats["memory_stats"]["stats"].get("total_inactive_file", 0)) / 2**20
-    assert 1 < used <= IDLE_MIB
+    assert 1 < memory_mib(stack, "edge") <= IDLE_MIB
 
 
 def test_a_second_up_changes_nothing(stack: LiveStack) -> None:
@@ -80,8 +78,9 @@ def test_a_program_calls_with_its_key_as_without_an_edge(app: Client) -> None:
 
 def test_a_person_logs_in_and_may_use_the_models_but_not_administer_them(nobody: Client, stack: LiveStack) -> None:
     headers = basic("ada", PASSWORD)
-    assert nobody.chat(headers=headers).status_code == 200
-    assert access_log(stack)[-1]["key"] == "_edge"
+    with logged(stack) as lines:
+        assert nobody.chat(headers=headers).status_code == 200
+    assert lines[-1]["key"] == "_edge"
     assert nobody.send("POST", "/api/pull", json={"model": "x"}, headers=headers).status_code == 403
 
 
@@ -94,9 +93,10 @@ def test_a_wrong_password_is_401_in_json(nobody: Client, name: str, password: st
 
 
 def test_a_key_beside_a_password_is_not_passed_on(nobody: Client, app: Client, stack: LiveStack) -> None:
-    answer = nobody.send("GET", "/api/tags", headers={**basic("ada", PASSWORD), "x-api-key": str(app.key)})
+    with logged(stack) as lines:
+        answer = nobody.send("GET", "/api/tags", headers={**basic("ada", PASSWORD), "x-api-key": str(app.key)})
     assert answer.status_code == 200
-    assert access_log(stack)[-1]["key"] == "_edge"
+    assert lines[-1]["key"] == "_edge"
     assert nobody.send("GET", "/api/tags", headers={**basic("ada", "no"), "x-api-key": str(app.key)}).status_code == 401
 
 

@@ -17,7 +17,17 @@ from components.services.labels import STACK_LABEL
 from scripts.command import PROJECT
 from scripts.env_file import variables
 from tests.live.fixtures_containers import docker_client
-from tests.live.gateway_load import CHAT, Client, access_log, chat_body, eventually, gateway_config, raw
+from tests.live.gateway_load import (
+    CHAT,
+    Client,
+    access_log,
+    chat_body,
+    eventually,
+    gateway_config,
+    logged,
+    memory_mib,
+    raw,
+)
 from tests.live.live_stack import LiveStack
 
 IDLE_MIB = 60
@@ -52,9 +62,7 @@ def ops(url: str, keys: dict[str, str]) -> Client:
 
 
 def test_an_idle_gateway_takes_little_memory(stack: LiveStack) -> None:
-    stats = docker_client().containers.get(f"{stack.prefix}-gateway").stats(stream=False)
-    used = (stats["memory_stats"]["usage"] - stats["memory_stats"]["stats"].get("total_inactive_file", 0)) / 2**20
-    assert 1 < used <= IDLE_MIB
+    assert 1 < memory_mib(stack, "gateway") <= IDLE_MIB
 
 
 def test_a_second_up_changes_nothing_and_restarts_nothing(stack: LiveStack) -> None:
@@ -175,9 +183,10 @@ def test_a_body_over_the_limit_is_413_and_one_of_unknown_length_411(app: Client)
 
 
 def test_a_body_larger_than_what_is_looked_at_still_reaches_ollama(app: Client, stack: LiveStack) -> None:
-    answer = app.send("POST", "/api/embed", json={"model": "all-minilm:22m", "input": "word " * 60_000})
+    with logged(stack) as lines:
+        answer = app.send("POST", "/api/embed", json={"model": "all-minilm:22m", "input": "word " * 60_000})
     assert answer.status_code == 200
-    assert access_log(stack)[-1]["model"] == "all-minilm:22m"
+    assert lines[-1]["model"] == "all-minilm:22m"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"model":', b"\x00" * 100, b"[" * 50_000, b'{"model": 5}', b"null"])
@@ -223,8 +232,9 @@ def test_a_log_line_names_key_model_and_times_but_neither_key_nor_prompt(
     app: Client, stack: LiveStack, keys: dict[str, str]
 ) -> None:
     marker = "a prompt that nobody shall read"
-    assert app.chat(marker).status_code == 200
-    line: dict[str, Any] = access_log(stack)[-1]
+    with logged(stack) as lines:
+        assert app.chat(marker).status_code == 200
+    line: dict[str, Any] = lines[-1]
     assert (line["key"], line["model"], line["status"], line["path"]) == ("app", CHAT, 200, "/api/chat")
     assert line["server"] in {"ollama-1", "ollama-2"}
     assert line["total_ms"] >= line["first_byte_ms"] >= 0
@@ -274,7 +284,7 @@ def test_the_gateway_runs_unprivileged(stack: LiveStack) -> None:
     ],
 )
 def test_the_examples_of_the_readme_run_with_what_make_env_writes(stack: LiveStack, command: list[str]) -> None:
-    environment = {**os.environ, **variables(stack.outputs())}
+    environment = {**os.environ, **variables(stack.outputs(), "app")}
     done = subprocess.run(
         command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=120
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.live.fixtures_containers import docker_client
-from tests.live.gateway_load import CHAT, Client, Load, access_log, chat_body, eventually, gateway_config
+from tests.live.gateway_load import CHAT, Client, Load, access_log, chat_body, eventually, gateway_config, logged
 from tests.live.live_stack import LiveStack
 
 
@@ -48,10 +48,11 @@ def test_a_conversation_stays_on_its_server_and_different_ones_spread(app: Clien
     for number in range(40):
         opening = {"role": "user", "content": f"conversation {number}"}
         later = [opening, {"role": "assistant", "content": "yes"}, {"role": "user", "content": f"turn {number}"}]
-        for messages in ([opening], later):
-            body = {**chat_body("", tokens=1), "messages": [{"role": "system", "content": "Be brief."}, *messages]}
-            assert app.send("POST", "/api/chat", json=body).status_code == 200
-        first, second = (line["server"] for line in access_log(stack)[-2:])
+        with logged(stack, 2) as lines:
+            for messages in ([opening], later):
+                body = {**chat_body("", tokens=1), "messages": [{"role": "system", "content": "Be brief."}, *messages]}
+                assert app.send("POST", "/api/chat", json=body).status_code == 200
+        first, second = (line["server"] for line in lines)
         assert first == second, number
         used.append(first)
     assert min(Counter(used).values()) >= 8, Counter(used)
@@ -60,10 +61,11 @@ def test_a_conversation_stays_on_its_server_and_different_ones_spread(app: Clien
 
 def test_the_openai_and_the_native_form_of_one_conversation_have_one_home(app: Client, stack: LiveStack) -> None:
     message = [{"role": "user", "content": "the same opening"}]
-    for path in ("/api/chat", "/v1/chat/completions"):
-        answer = app.send("POST", path, json={"messages": message, "model": CHAT, "stream": False, "max_tokens": 1})
-        assert answer.status_code == 200
-    assert len({line["server"] for line in access_log(stack)[-2:]}) == 1
+    with logged(stack, 2) as lines:
+        for path in ("/api/chat", "/v1/chat/completions"):
+            answer = app.send("POST", path, json={"messages": message, "model": CHAT, "stream": False, "max_tokens": 1})
+            assert answer.status_code == 200
+    assert len({line["server"] for line in lines}) == 1
 
 
 def test_independent_requests_are_spread_evenly(app: Client, stack: LiveStack) -> None:
@@ -154,17 +156,18 @@ def test_models_have_a_home_each_under_the_routing_model(
 ) -> None:
     settings["pool"] = {"servers": 2, "routing": "model"}
     stack.up()
-    for _ in range(6):
-        assert app.chat().status_code == 200
-        assert app.embed().status_code == 200
-    lines = access_log(stack)[-12:]
+    with logged(stack, 12) as lines:
+        for _ in range(6):
+            assert app.chat().status_code == 200
+            assert app.embed().status_code == 200
     homes = {line["model"]: line["server"] for line in lines}
     assert len(set(homes.values())) == 2
     assert all(homes[line["model"]] == line["server"] for line in lines)
     # An untagged name is the same model.
-    untagged = app.send("POST", "/api/embed", json={"model": "library/all-minilm:22m", "input": "x"})
+    with logged(stack) as last:
+        untagged = app.send("POST", "/api/embed", json={"model": "library/all-minilm:22m", "input": "x"})
     assert untagged.status_code == 200
-    assert access_log(stack)[-1]["server"] == homes["all-minilm:22m"]
+    assert last[-1]["server"] == homes["all-minilm:22m"]
 
 
 def test_no_server_at_all_is_503_in_json_and_the_next_up_mends_it(app: Client, stack: LiveStack) -> None:

@@ -17,8 +17,9 @@ from components import dynamic
 from components.errors import StackError
 from components.settings.problems import SettingsError
 from scripts import pulumi_cli
-from scripts.env_file import variables, write_env
+from scripts.env_file import key_name, variables, write_env
 from scripts.stack_file import namespaced, read_stack_file, settings_of
+from tests.pure.given import settings
 
 OUTPUTS: dict[str, Any] = {
     "ollama_url": "http://127.0.0.1:11434",
@@ -160,6 +161,16 @@ def test_outputs_of_a_broken_off_update_make_no_env_file(tmp_path: Path) -> None
 def test_clients_go_through_the_gateway_where_there_is_one() -> None:
     assert variables(OUTPUTS | {"gateway_url": "https://gw"})["OLLAMA_HOST"] == "https://gw"
     assert variables(OUTPUTS | {"gateway_url": None})["OLLAMA_HOST"] == OUTPUTS["ollama_url"]
+
+
+def test_the_api_key_is_the_first_that_may_not_administer_in_whatever_order_outputs_come() -> None:
+    keys = [{"name": "ops", "scope": "admin"}, {"name": "zed"}, {"name": "app"}]
+    with_gateway = settings(gateway={"enabled": True, "keys": keys})
+    assert key_name(with_gateway) == "zed"
+    outputs = OUTPUTS | {"api_keys": {"app": "1", "ops": "2", "zed": "3"}}
+    assert variables(outputs, "zed")["OLLAMA_API_KEY"] == "3"
+    assert key_name(settings(gateway={"enabled": True, "keys": keys[:1]})) == "ops"
+    assert key_name(settings()) is None
 
 
 def test_what_a_stack_does_not_have_is_not_in_the_env_file() -> None:
