@@ -1,0 +1,3 @@
+from doctor.finding import Check
+
+CHECKS: tuple[Check, ...] = ()
