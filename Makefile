@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 VOLUMES ?=
 ONLY ?=
 
-.PHONY: up down preview prepare forward rehearse smoke env test bench lint requirements clean
+.PHONY: up down preview prepare forward rehearse smoke env doctor fit-table test bench lint requirements clean
 
 up: $(VENV)/ready
 	@$(RUN) -m scripts.up --stack $(STACK)
@@ -29,6 +29,12 @@ smoke: $(VENV)/ready
 
 env: $(VENV)/ready
 	@$(RUN) -m scripts.env_file --stack $(STACK)
+
+doctor: $(VENV)/ready
+	@$(RUN) -m doctor --stack $(STACK)
+
+fit-table: $(VENV)/ready
+	@$(RUN) -m scripts.fit_table
 
 test: $(VENV)/ready-for-tests
 	@$(RUN) -m scripts.test $(TIERS)

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 
 from components.plan.cost import Cost, cost_of
 from components.plan.facts import HostFacts
+from components.plan.known_models import Lookup, known_models
 from components.plan.limits import POSTGRES_SHARE, PROXY_SHARE, Limits, limits_of
 from components.plan.machines import Machine, machine_of
-from components.plan.memory import context_of, need_in
-from components.plan.model_shapes import SHAPES
-from components.plan.model_sizes import models_mib, refuse_small_volume, size_mib
+from components.plan.memory_check import check_memory, table
+from components.plan.model_sizes import models_mib, refuse_small_volume
 from components.plan.names import Names, names_of
 from components.plan.pool import PoolPlan, plan_pool
 from components.plan.postgres import PostgresTuning, tuning_of
 from components.settings import Settings
-from components.settings.model_reference import read
 
 _GIB_IN_MIB = 1024
-_MIB = 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +74,9 @@ class Plan:
         ]
 
 
-def make_plan(settings: Settings, facts: HostFacts, *, project: str, stack: str) -> Plan:
-    """Raises `StackError` when the machine or its engine cannot do what the settings ask."""
+def make_plan(settings: Settings, facts: HostFacts, lookup: Lookup | None = None, *, project: str, stack: str) -> Plan:
+    """`lookup`: what registries say of the models, where they were asked. Raises `StackError` when the machine or its
+    engine cannot do what the settings ask."""
     machine = cost = None
     if settings.host.type == "aws":
         machine = machine_of(settings, project=project, stack=stack)
@@ -86,9 +85,11 @@ def make_plan(settings: Settings, facts: HostFacts, *, project: str, stack: str)
     known, unknown = models_mib(settings)
     postgres_limits = limits_of(f"{project}:postgres.container", settings.postgres.container, POSTGRES_SHARE, facts)
     names = names_of(settings, project, stack)
+    pool = plan_pool(settings, facts, names, gpus=machine.gpus if machine else None, project=project)
+    fits = check_memory(settings, pool, known_models(settings, lookup), machine, project=project, stack=stack)
     return Plan(
         names=names,
-        pool=plan_pool(settings, facts, names, gpus=machine.gpus if machine else None, project=project),
+        pool=pool,
         gateway_limits=limits_of(f"{project}:gateway.container", settings.gateway.container, PROXY_SHARE, facts),
         edge_limits=limits_of(f"{project}:edge.container", settings.edge.container, PROXY_SHARE, facts),
         postgres_limits=postgres_limits,
@@ -98,23 +99,8 @@ def make_plan(settings: Settings, facts: HostFacts, *, project: str, stack: str)
         cost=cost,
         models_mib=known,
         models_of_unknown_size=tuple(unknown),
-        memory=memory_lines(settings),
+        memory=table(settings, fits, lookup.reason if lookup else ""),
     )
-
-
-def memory_lines(settings: Settings) -> tuple[str, ...]:
-    """A line for each declared model: what it takes once loaded, as far as its shape is known."""
-    lines = []
-    for model in settings.models:
-        shape, size = SHAPES.get(read(model.name).key), size_mib(model)
-        if shape is None or size is None:
-            lines.append(f"memory     {model.name}: unknown, as its shape or size is")
-            continue
-        need = need_in(settings, model, shape, size * _MIB)
-        cache = f", {_gib(need.cache / _MIB)} of it KV cache" if need.cache else ""
-        tokens = min(context_of(settings, model), shape.context)
-        lines.append(f"memory     {model.name}: about {_gib(need.total_mib)} loaded with {tokens} tokens{cache}")
-    return tuple(lines)
 
 
 def _gib(mib: float) -> str:

@@ -25,13 +25,15 @@ _MODELS_PER_GPU = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """One Ollama server. `index` counts from 0, `port` is on the machine's loopback."""
+    """One Ollama server. `index` counts from 0, `port` is on the machine's loopback; `gpus` is how many devices it has
+    to itself, None when that shows only on the machine."""
 
     index: int
     container: str
     port: int
     devices: Devices
     limits: Limits
+    gpus: int | None = None
 
     @property
     def name(self) -> str:
@@ -65,6 +67,7 @@ def plan_pool(settings: Settings, facts: HostFacts, names: Names, *, gpus: int |
             port=settings.ollama.port + index,
             devices=devices_of(accelerator, facts),
             limits=limits,
+            gpus=_count(accelerator, gpus),
         )
         for index, accelerator in enumerate(_dealt_out(settings, gpus, project))
     )
@@ -104,6 +107,19 @@ def _dealt_out(settings: Settings, gpus: int | None, project: str) -> list[Accel
         )
     dealt = _groups(tuple(map(str, accelerator.visible_devices)), pool.servers)
     return [accelerator.model_copy(update={"visible_devices": tuple(map(int, group))}) for group in dealt]
+
+
+def _count(accelerator: Accelerator, gpus: int | None) -> int | None:
+    """Devices of one server, from the accelerator as it sees it and the machine's number."""
+    if accelerator.kind == "cpu":
+        return 0
+    if accelerator.kind == "apple":
+        return 1
+    if accelerator.visible_devices:
+        return len(accelerator.visible_devices)
+    if isinstance(accelerator.gpus, tuple):
+        return len(accelerator.gpus)
+    return gpus if accelerator.gpus == "all" else accelerator.gpus
 
 
 def _ids(settings: Settings, gpus: int | None) -> tuple[str, ...]:

@@ -102,15 +102,15 @@ def test_docker_sees_less_memory_than_aws_states() -> None:
 
 def planned(aws: dict[str, Any], models: list[dict[str, Any]]) -> list[str]:
     given = settings(aws, models=models)
-    facts = facts_of_machine(MACHINES["g5.xlarge"], given.accelerator)
+    facts = facts_of_machine(MACHINES[aws.get("instance_type", "g5.xlarge")], given.accelerator)
     return make_plan(given, facts, project="ragstack", stack="prod").lines()
 
 
 def test_a_volume_that_cannot_hold_the_models_is_refused_with_the_smallest_that_can() -> None:
     large = [*MODELS, {"name": "llama3.3:70b", "purpose": "chat"}]
     with pytest.raises(StackError, match="51g"):
-        planned({"data_volume": {"size": "50g"}}, large)
-    planned({"data_volume": {"size": "51g"}}, large)
+        planned({"instance_type": "g5.12xlarge", "data_volume": {"size": "50g"}}, large)
+    planned({"instance_type": "g5.12xlarge", "data_volume": {"size": "51g"}}, large)
 
 
 def test_a_model_that_nobody_knows_is_named_and_counts_by_its_declared_size() -> None:

@@ -7,7 +7,6 @@ import pytest
 from components.plan.memory import need_in, need_of
 from components.plan.model_shapes import SHAPES, Shape
 from components.plan.model_sizes import SIZES_GB
-from components.plan.plan import memory_lines
 from components.settings.model_reference import read
 from tests.pure.given import EMBEDDING, settings
 
@@ -67,12 +66,3 @@ def test_a_stacks_need_follows_its_variables_and_the_models_own_context() -> Non
 def test_every_shape_belongs_to_a_model_of_known_size() -> None:
     assert SHAPES.keys() <= SIZES_GB.keys()
     assert all(read(name).key == name for name in SHAPES)
-
-
-def test_the_preview_says_what_each_model_takes_and_admits_what_it_does_not_know() -> None:
-    known, _, unknown = memory_lines(
-        settings(models=[{"name": "llama3.1:8b", "purpose": "chat"}, EMBEDDING, {"name": "mine:1b", "purpose": "chat"}])
-    )
-    assert "llama3.1:8b: about 8.89 GiB" in known
-    assert "8192 tokens, 4 GiB of it KV cache" in known
-    assert unknown == "memory     mine:1b: unknown, as its shape or size is"
