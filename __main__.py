@@ -10,6 +10,7 @@ from components.database.rag_database import RagDatabase, RagDatabaseArgs
 from components.hosts import connect, survey
 from components.models.models import Models, ModelsArgs
 from components.plan import make_plan
+from components.proof.proof import Proof, ProofArgs
 from components.services import Gateway, Networks, OllamaArgs, OllamaServer, Pgvector, Site
 
 end_quietly_when_cancelled()
@@ -48,6 +49,7 @@ database = RagDatabase(
         reach=host.reach,
     ),
 )
+proof = Proof("proof", ProofArgs(settings=stack, plan=plan, host=host, ollama=ollama, models=models, database=database))
 
 pulumi.export("ollama_url", ollama.url)
 pulumi.export("ollama_internal_url", ollama.internal_url)
@@ -60,7 +62,9 @@ pulumi.export("chat_models", models.chat)
 pulumi.export("embedding_model", models.embedding)
 pulumi.export("embedding_dimension", models.embedding_dimension)
 pulumi.export("accelerator", stack.accelerator.kind)
+pulumi.export("inference", proof.said)
 pulumi.export("host_address", host.address)
 pulumi.export("reach", host.reach)
 pulumi.export("hourly_cost_usd", plan.hourly_cost_usd)
 pulumi.export("private_network", networks.private)
+pulumi.export("doctor_command", f"make doctor STACK={pulumi.get_stack()}")

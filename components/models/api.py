@@ -123,9 +123,11 @@ class OllamaClient:
             raise self._bad_answer("/api/embed", f"gave {len(vectors)} vectors for {len(inputs)} inputs")
         return vectors
 
-    def generate(self, model: str, prompt: str, options: dict[str, Any] | None = None) -> str:
+    def generate(
+        self, model: str, prompt: str, options: dict[str, Any] | None = None, keep_alive: str | None = None
+    ) -> str:
         """The model's completion of a prompt."""
-        body = {"model": model, "prompt": prompt, "stream": False, "options": options or {}}
+        body = _body(model, keep_alive, None) | {"prompt": prompt, "options": options or {}}
         answer = self._call(
             "POST", "/api/generate", body, timeout=self._load_timeout, doing=f"generating with {model}", model=model
         )

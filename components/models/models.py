@@ -30,11 +30,13 @@ class ModelsArgs:
 
 class Models(pulumi.ComponentResource):
     """`chat` and `embedding` are names, available once every model has answered. `embedding_dimension` is the length of
-    a vector as the model really returned it; both are None in a stack without an embedding model."""
+    a vector as the model really returned it; both are None in a stack without an embedding model. `digests`: name to
+    the digest of the content that is there."""
 
     chat: pulumi.Output[list[str]]
     embedding: pulumi.Output[str | None]
     embedding_dimension: pulumi.Output[int | None]
+    digests: pulumi.Output[dict[str, str]]
 
     def __init__(self, name: str, args: ModelsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ragstack:models:Models", name, None, opts)
@@ -53,6 +55,7 @@ class Models(pulumi.ComponentResource):
         nothing = pulumi.Output.from_input(None)
         self.embedding = children[embedding.name].name if embedding else nothing
         self.embedding_dimension = children[embedding.name].embedding_dimension if embedding else nothing
+        self.digests = pulumi.Output.all(**{name: child.digest_found for name, child in children.items()})
         self.register_outputs({"chat": self.chat, "embedding": self.embedding})
 
 

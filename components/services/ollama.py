@@ -37,12 +37,14 @@ class OllamaArgs:
 class OllamaServer(pulumi.ComponentResource):
     """`url`: the API as the machine itself reaches it; `internal_url`: as containers of the stack reach it; `identity`:
     changes whenever another container answers there, so that models are proven again; `residents`: of a pool, a model's
-    name to the URLs of the servers that keep it. `url` and `internal_url` are those of the first server."""
+    name to the URLs of the servers that keep it; `servers`: name, url and container (an id, None for a native server)
+    of each. `url` and `internal_url` are those of the first server."""
 
     url: pulumi.Output[str]
     internal_url: pulumi.Output[str]
     identity: pulumi.Output[str]
     residents: dict[str, list[str]]
+    servers: pulumi.Output[list[dict[str, Any]]]
 
     def __init__(self, name: str, args: OllamaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ragstack:services:OllamaServer", name, None, opts)
@@ -51,10 +53,22 @@ class OllamaServer(pulumi.ComponentResource):
         if args.site.settings.accelerator.kind == "apple":
             self.internal_url = pulumi.Output.from_input(f"http://{HOST_GATEWAY}:{ollama.port}")
             self.identity = pulumi.Output.from_input("native")
+            containers = []
         else:
             containers = self._containers(name, args)
             self.internal_url = containers[0].name.apply(lambda host: f"http://{host}:{OLLAMA_PORT}")
             self.identity = pulumi.Output.all(*(container.id for container in containers)).apply(",".join)
+        host, planned = in_url(ollama.bind), args.site.plan.pool.servers
+        self.servers = pulumi.Output.all(*(container.id for container in containers)).apply(
+            lambda ids: [
+                {
+                    "name": server.name,
+                    "url": f"http://{host}:{server.port}",
+                    "container": ids[server.index] if ids else None,
+                }
+                for server in planned
+            ]
+        )
         self.residents = residents(args.site.settings, args.site.plan)
         self.register_outputs({"url": self.url, "internal_url": self.internal_url})
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from components.models.api import OllamaClient
 from scripts.env_file import write_env
 from scripts.smoke import answer
+from tests.doubles.metal_ollama import metal_in_front_of
 from tests.live.fixtures_containers import OLLAMA_IMAGE, docker_client, free_port, running
 from tests.live.live_stack import LiveStack
 
@@ -46,8 +47,9 @@ def test_an_image_that_carries_its_models_pulls_nothing_and_needs_no_volume(
 
 def test_the_apple_profile_uses_the_server_outside_docker_and_starts_none(make_stack: Callable[..., LiveStack]) -> None:
     # The native server is played by a container that the stack knows nothing about; there is no Mac here.
-    with running(OLLAMA_IMAGE, 11434, free_port()) as (_, port):
-        OllamaClient(f"http://127.0.0.1:{port}").wait_ready(60)
+    port = free_port()
+    with running(OLLAMA_IMAGE, 11434) as (_, behind), metal_in_front_of(f"http://127.0.0.1:{behind}", port) as url:
+        OllamaClient(url).wait_ready(60)
         stack = make_stack(accelerator={"kind": "apple"}, ollama={"port": port}, models=[EMBEDDER])
         stack.up()
         outputs = stack.outputs()

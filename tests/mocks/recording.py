@@ -45,6 +45,7 @@ VOLUME_OF_AWS = "aws:ebs/volume:Volume"
 PINNED = "pulumi-python:dynamic/ragstack:Pinned"
 READINESS = "pulumi-python:dynamic/ragstack:Readiness"
 MODEL = "pulumi-python:dynamic/ragstack:Model"
+PROOF = "pulumi-python:dynamic/ragstack:InferenceProof"
 DATABASE = "pulumi-python:dynamic/ragstack:Database"
 # Marks every generated password, so that one search finds any of them.
 GENERATED = "generated-secret"

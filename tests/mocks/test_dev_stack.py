@@ -18,6 +18,7 @@ from tests.mocks.recording import (
     NETWORK,
     PASSWORD,
     PROGRAM,
+    PROOF,
     PROVIDER,
     VOLUME,
     Declared,
@@ -66,6 +67,7 @@ def test_the_dev_stack_declares_exactly_these_resources() -> None:
         (MODEL, "models-qwen2.5:0.5b"),
         (PASSWORD, "database-rag-password"),
         (DATABASE, "database-rag"),
+        (PROOF, "proof-inference"),
     }
 
 
@@ -78,6 +80,7 @@ def test_components_have_stable_tokens() -> None:
         ("ragstack:services:Pgvector", "postgres"),
         ("ragstack:models:Models", "models"),
         ("ragstack:database:RagDatabase", "database"),
+        ("ragstack:proof:Proof", "proof"),
     }
 
 

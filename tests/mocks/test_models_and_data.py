@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.hosts.engine import Endpoint
-from tests.mocks.recording import CONTAINER, IMAGE, MODEL, MODELS, VOLUME, run
+from tests.mocks.recording import CONTAINER, DIMENSION, IMAGE, MODEL, MODELS, PROOF, VOLUME, run
 
 PINNED = {
     "name": "all-minilm:22m",
@@ -46,13 +46,29 @@ def test_models_go_with_their_server_when_the_whole_stack_goes() -> None:
     assert not any(model.protect or model.retain_on_delete for model in models.values())
 
 
-def test_adding_a_model_changes_no_other_resource() -> None:
-    before = {one.name: one for one in run().resources}
+def test_adding_a_model_changes_no_other_resource_but_the_proof() -> None:
+    before = {one.name: one for one in run().resources if one.type != PROOF}
     more = run(models=[*MODELS, {"name": "nomic-embed-text:v1.5", "purpose": "embedding"}])
     after = {one.name: one for one in more.resources}
-    assert after.keys() - before.keys() == {"models-nomic-embed-text:v1.5"}
+    assert after.keys() - before.keys() == {"models-nomic-embed-text:v1.5", "proof-inference"}
     assert {name: after[name] for name in before} == before
     assert more.exports["embedding_model"] == "all-minilm:22m"
+
+
+def test_the_proof_follows_models_and_containers_and_its_connection_is_secret() -> None:
+    recording = run()
+    proof = recording.named("proof-inference")
+    assert proof.depends_on >= {"ollama-container", "models-all-minilm:22m", "models-qwen2.5:0.5b", "database-rag"}
+    assert "database_url" in proof.secret_inputs
+    assert proof.secret_outputs == ("database_url",)
+    assert proof.inputs["kind"] == "cpu"
+    assert [server["container"] for server in proof.inputs["servers"]] == ["id-of-ollama-container"]
+    assert [(model["name"], model["servers"]) for model in proof.inputs["models"]] == [
+        ("all-minilm:22m", ["ollama-1"]),
+        ("qwen2.5:0.5b", ["ollama-1"]),
+    ]
+    assert proof.inputs["dimension"] == DIMENSION
+    assert recording.exports["doctor_command"] == "make doctor STACK=dev"
 
 
 def test_models_are_pulled_from_the_mirror_under_their_own_name() -> None:

@@ -36,7 +36,7 @@ def test_no_output_was_made_text_before_it_was_known(recording: Any) -> None:
 
 def test_the_search_for_secrets_would_find_one() -> None:
     passwords = [one for one in dev().resources if GENERATED in " ".join(texts(one.inputs))]
-    assert {one.name for one in passwords} == {"postgres-container", "database-rag"}
+    assert {one.name for one in passwords} == {"postgres-container", "database-rag", "proof-inference"}
 
 
 def test_the_administrators_password_reaches_the_container_as_a_file_and_as_a_secret() -> None:

@@ -22,6 +22,8 @@ LAYERS: dict[str, set[str]] = {
     "services": {"settings", "plan", "errors", "proxies"},
     "models": {"settings", "plan", "errors", "dynamic", "reach"},
     "database": {"settings", "plan", "errors", "dynamic", "reach"},
+    # Looks at everything together, and nothing else may look at it.
+    "proof": {"settings", "plan", "errors", "dynamic", "reach", "engine", "hosts", "services", "models", "database"},
 }
 MODULES = sorted((ROOT / "components").rglob("*.py"))
 # What would make settings or plan depend on more than their arguments.
@@ -131,4 +133,4 @@ def test_the_program_is_a_table_of_contents() -> None:
     source = (ROOT / "__main__.py").read_text(encoding="utf-8")
     loops = (ast.For, ast.While, ast.Lambda, ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.If)
     assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, loops)]
-    assert len(source.splitlines()) <= 66
+    assert len(source.splitlines()) <= 72
