@@ -74,6 +74,10 @@ class Subject:
     def up_command(self) -> str:
         return f"make up STACK={self.stack}"
 
+    def there(self, command: str) -> str:
+        """A command as a person runs it on the stack's machine."""
+        return f"on {self.reach['destination']}: {command}" if self.reach else command
+
     @cached_property
     def engine(self) -> docker.DockerClient:
         """The Docker engine. Raises `StackError` when it is down or not permitted."""
@@ -91,6 +95,14 @@ class Subject:
                 ) from None
         self._opened.callback(client.close)
         return client
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """`docker info`. Raises `StackError` when the engine does not give it."""
+        try:
+            return dict(self.engine.info())
+        except (docker.errors.DockerException, OSError) as error:
+            raise StackError(f"The Docker engine gives no information: {error}", "docker info") from None
 
     @cached_property
     def probe(self) -> probe.Probe:
@@ -131,11 +143,27 @@ class Subject:
             for index in range(settings.pool.servers)
         )
 
+    def running_servers(self) -> list[tuple[str, dict[str, Any]]]:
+        """Container and `docker inspect` of every server that runs in one."""
+        found = [(server.container, self.containers.get(server.container or "")) for server in self.servers]
+        return [(name, attrs) for name, attrs in found if name and attrs and attrs["State"]["Running"]]
+
     @contextmanager
     def ollama(self, server: Server) -> Iterator[OllamaClient]:
         """A client of a server, through SSH where the machine is another."""
         with forwarded_url(self.reach, server.url) as url, OllamaClient(url, read_timeout=ANSWER_S) as client:
             yield client
+
+    @contextmanager
+    def patient_ollama(self, server: Server) -> Iterator[OllamaClient]:
+        """As `ollama`, for what takes as long as a load takes."""
+        with forwarded_url(self.reach, server.url) as url, OllamaClient(url) as client:
+            yield client
+
+    def tags(self, server: Server) -> list[dict[str, Any]]:
+        """The models a server has. Raises `StackError` when it does not answer."""
+        with self.ollama(server) as client:
+            return client.tags()
 
     @cached_property
     def database(self) -> psycopg.Connection[Any]:
@@ -155,6 +183,16 @@ class Subject:
         """The end of a container's log, both streams."""
         text: bytes = self.engine.containers.get(container).logs(tail=lines)
         return text.decode(errors="replace")
+
+    def last_start(self, container: str) -> str:
+        """What a server has logged since it last started, as far as the end of its log goes back."""
+        log = self.log(container)
+        return log[max(log.rfind("Listening on "), 0) :]
+
+    def restart(self, container: str) -> str:
+        """Restarts a container; what was done."""
+        self.engine.containers.get(container).restart(timeout=30)
+        return f"restarted {container}"
 
     def run_in(self, container: str, *command: str) -> tuple[int, str]:
         """Exit code and output of a command in a running container; 126 or 127 where it has no such command."""

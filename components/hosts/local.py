@@ -41,7 +41,7 @@ def survey(settings: Settings) -> Survey:
     client = open_client(endpoint)
     try:
         facts = facts_of(client, endpoint)
-        refuse_taken_ports(client, _wanted_ports(settings))
+        refuse_taken_ports(client, wanted_ports(settings, pulumi.get_project(), pulumi.get_stack()))
     finally:
         client.close()
     if settings.accelerator.kind == "apple":
@@ -49,9 +49,9 @@ def survey(settings: Settings) -> Survey:
     return Survey(endpoint=endpoint, facts=facts)
 
 
-def _wanted_ports(settings: Settings) -> list[WantedPort]:
-    project = pulumi.get_project()
-    names = names_of(settings, project, pulumi.get_stack())
+def wanted_ports(settings: Settings, project: str, stack: str) -> list[WantedPort]:
+    """Every port that the stack publishes on the machine at hand."""
+    names = names_of(settings, project, stack)
     ollama, postgres = settings.ollama, settings.postgres
     wanted = [
         WantedPort(
@@ -71,11 +71,11 @@ def _wanted_ports(settings: Settings) -> list[WantedPort]:
             )
             for index in range(settings.pool.servers)
         ]
-    return wanted + _proxies(settings, names)
+    return wanted + _proxies(settings, names, project)
 
 
-def _proxies(settings: Settings, names: Names) -> list[WantedPort]:
-    project, gateway, edge = pulumi.get_project(), settings.gateway, settings.edge
+def _proxies(settings: Settings, names: Names, project: str) -> list[WantedPort]:
+    gateway, edge = settings.gateway, settings.edge
     ports = []
     if gateway.enabled:
         ports += [

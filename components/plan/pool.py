@@ -71,7 +71,7 @@ def plan_pool(settings: Settings, facts: HostFacts, names: Names, *, gpus: int |
         )
         for index, accelerator in enumerate(_dealt_out(settings, gpus, project))
     )
-    return PoolPlan(servers=servers, slots=_slots(settings), homes=homes(settings, [it.name for it in servers]))
+    return PoolPlan(servers=servers, slots=slots_of(settings), homes=homes(settings, [it.name for it in servers]))
 
 
 def homes(settings: Settings, servers: list[str]) -> dict[str, str]:
@@ -147,7 +147,8 @@ def _groups(ids: tuple[str, ...], servers: int) -> list[tuple[str, ...]]:
     return [ids[start:end] for start, end in itertools.pairwise(starts)]
 
 
-def _slots(settings: Settings) -> int:
+def slots_of(settings: Settings) -> int:
+    """Requests that a server is given at once."""
     if settings.pool.slots != "auto":
         return settings.pool.slots
     variables = settings.ollama.variables()

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -93,3 +93,14 @@ def published_port(container: Container, port: int) -> int:
         if time.monotonic() > deadline:
             raise AssertionError(f"port {port} of {container.name} was not published: {container.logs()!r}")
         time.sleep(0.1)
+
+
+def eventually_state(container: Container, holds: Callable[[dict[str, Any]], bool], within_s: float = 30.0) -> bool:
+    """Whether `docker inspect` comes to say so in time."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        container.reload()
+        if holds(container.attrs):
+            return True
+        time.sleep(0.1)
+    return False
