@@ -9,6 +9,7 @@ from components.cancellation import end_quietly_when_cancelled
 from components.database.rag_database import RagDatabase, RagDatabaseArgs
 from components.hosts import connect, survey
 from components.models.models import Models, ModelsArgs
+from components.models.registry import look_up
 from components.plan import make_plan
 from components.proof.proof import Proof, ProofArgs
 from components.services import Gateway, Networks, OllamaArgs, OllamaServer, Pgvector, Site
@@ -16,7 +17,7 @@ from components.services import Gateway, Networks, OllamaArgs, OllamaServer, Pgv
 end_quietly_when_cancelled()
 stack = settings.load()
 found = survey(stack)
-plan = make_plan(stack, found.facts, project=pulumi.get_project(), stack=pulumi.get_stack())
+plan = make_plan(stack, found.facts, look_up(stack), project=pulumi.get_project(), stack=pulumi.get_stack())
 pulumi.log.info("\n".join(plan.lines()))
 host = connect(stack, found)
 

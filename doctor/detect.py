@@ -48,7 +48,7 @@ def _nvidia(subject: Subject, _system: str) -> list[str]:
         ]
     name, driver, capability, memory = rows[0]
     lines = [f"# {len(rows)} x {name}, driver {driver}, compute capability {capability}, {memory} MiB each"]
-    ollama = subject.settings.ollama_image.rpartition(":")[2]
+    ollama = subject.settings.ollama_version
     if fault := driver_fault(driver, ollama=ollama, capability=capability):
         return [*lines, f"# this will not do: {fault}", f"# install driver {RECOMMENDED} or later, and run this again"]
     lines += [

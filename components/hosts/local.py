@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 
 import pulumi
@@ -12,12 +13,15 @@ from components.errors import StackError
 from components.hosts.engine import Endpoint, endpoint_of, facts_of, open_client
 from components.hosts.ports import WantedPort, refuse_taken_ports
 from components.plan import HostFacts
+from components.plan.drivers import refuse_old_driver
 from components.plan.names import Names, names_of
 from components.settings import Settings
 from components.settings.types import in_url
 
 # Seconds a native Ollama may take to say its version; it answers in milliseconds.
 _NATIVE_TIMEOUT_S = 5
+# Seconds; nvidia-smi takes ten after a boot.
+_NVIDIA_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ def survey(settings: Settings) -> Survey:
         client.close()
     if settings.accelerator.kind == "apple":
         _require_native_ollama(settings)
+    if settings.accelerator.kind == "nvidia":
+        _refuse_old_driver(settings)
     return Survey(endpoint=endpoint, facts=facts)
 
 
@@ -102,6 +108,20 @@ def _require_native_ollama(settings: Settings) -> None:
             f"accelerator.kind is apple, but no native Ollama answers at {url} ({type(error).__name__}).",
             "brew install ollama && brew services start ollama",
         ) from None
+
+
+def _refuse_old_driver(settings: Settings) -> None:
+    """Where nvidia-smi can be asked: an engine in a virtual machine has its driver elsewhere."""
+    query = ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, check=False, timeout=_NVIDIA_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    rows = [line.split(",") for line in said.stdout.splitlines() if "," in line] if said.returncode == 0 else []
+    for version, capability in rows:
+        refuse_old_driver(
+            "This machine", version.strip(), ollama=settings.ollama_version, capability=capability.strip()
+        )
 
 
 class LocalHost(pulumi.ComponentResource):

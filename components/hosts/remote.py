@@ -62,6 +62,7 @@ class RemoteHost(pulumi.ComponentResource):
                 prepared=args.prepared,
                 gpus=args.gpus,
                 docker_url=target.apply(lambda to: to.docker_url),
+                ollama=args.settings.ollama_version,
             ),
             # What the gate was passed with may have been made by another machine's marker.
             pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None),

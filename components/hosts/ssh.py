@@ -54,7 +54,8 @@ def survey(settings: Settings) -> Survey:
     pending = unfinished(probe, target, Wanted(accelerator=settings.accelerator, prepared=False))
     if pending and probe.docker:
         raise StackError(f"{target.destination} is not ready: {pending}", "wait for its end, then try again")
-    return Survey(address=host.address, facts=check(probe, settings.accelerator, target.destination))
+    facts = check(probe, settings.accelerator, target.destination, ollama=settings.ollama_version)
+    return Survey(address=host.address, facts=facts)
 
 
 def declare(settings: Settings) -> RemoteHost:

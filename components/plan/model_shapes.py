@@ -1,12 +1,14 @@
 """The shapes of well-known models, from which their memory follows (`components/plan/memory.py`).
 
-Source of every row: `config.json` on the page of the model's maker (Meta, Qwen, Mistral AI, Microsoft, DeepSeek, Nomic,
-Mixedbread, BAAI, Sentence Transformers), which the metadata of the GGUF file repeats. Names are those of the library.
+Sources, by the comment above a row: [litgpt] Lightning-AI/litgpt, litgpt/config.py, which restates the makers'
+`config.json` (its padded vocabulary is the table's); [log] a public log that prints a file's metadata; [file] the GGUF
+file itself, of the conversion in images/stand_ins; [memory] of the maker's page, not checked. Decoders without a
+comment are [litgpt]. Names are those of the library.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +52,25 @@ def _encoder(layers: int, heads: int, hidden: int, vocabulary: int, context: int
     )
 
 
+# [litgpt]; the context of Qwen 2.5 is that without YaRN, as a file of the 7B shape prints it ([log] ollama issue 8588).
 _LLAMA_70B = _decoder(80, "64/8x128", 8192, 128256, 131072)
 _QWEN_7B = _decoder(28, "28/4x128", 3584, 152064, 32768)
 _QWEN_14B = _decoder(48, "40/8x128", 5120, 152064, 32768)
 _QWEN_32B = _decoder(64, "40/8x128", 5120, 152064, 32768)
+# The distilled ones have the layers of what they were made of, Qwen 2.5, and a longer context: both [memory].
+_R1 = 131072
 SHAPES = {
+    # [file]
     "all-minilm:22m": _encoder(6, 12, 384, 30522, 512),
+    # [memory]
     "all-minilm:33m": _encoder(12, 12, 384, 30522, 512),
     "bge-m3:567m": _encoder(24, 16, 1024, 250002, 8192),
     "mxbai-embed-large:335m": _encoder(24, 16, 1024, 30522, 512),
-    "nomic-embed-text:v1.5": _encoder(12, 12, 768, 30528, 2048),
-    "deepseek-r1:7b": _QWEN_7B,
-    "deepseek-r1:14b": _QWEN_14B,
-    "deepseek-r1:32b": _QWEN_32B,
+    # [log] ollama issues 6448 and 10811: 30522 tokens, though config.json pads them to 30528.
+    "nomic-embed-text:v1.5": _encoder(12, 12, 768, 30522, 2048),
+    "deepseek-r1:7b": replace(_QWEN_7B, context=_R1),
+    "deepseek-r1:14b": replace(_QWEN_14B, context=_R1),
+    "deepseek-r1:32b": replace(_QWEN_32B, context=_R1),
     "deepseek-r1:70b": _LLAMA_70B,
     "llama3.1:8b": _decoder(32, "32/8x128", 4096, 128256, 131072),
     "llama3.1:70b": _LLAMA_70B,

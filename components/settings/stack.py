@@ -57,6 +57,11 @@ class Settings(Section):
         return self._mirrored(self.images.ollama_rocm if rocm else self.images.ollama)
 
     @property
+    def ollama_version(self) -> str:
+        """What the image's tag says, such as `0.32.15`; other words for an image that is tagged otherwise."""
+        return self.ollama_image.partition("@")[0].rpartition(":")[2]
+
+    @property
     def pgvector_image(self) -> str:
         """The reference of the PostgreSQL image, mirror included."""
         default = f"pgvector/pgvector:{PGVECTOR_RELEASE}-pg{self.postgres.version}"

@@ -119,14 +119,13 @@ def _health(subject: Subject) -> Iterator[Finding]:
         # A paused one cannot answer its check, and has a finding already.
         if not found["State"]["Running"] or found["State"].get("Paused"):
             continue
-        if not health or health["Status"] == "healthy":
+        # One that is starting becomes either; restarting it then would keep it from both.
+        if not health or health["Status"] != "unhealthy":
             continue
         logged = [entry for entry in health.get("Log") or () if entry.get("ExitCode")]
-        if health["Status"] == "starting" and not logged:
-            continue
         said = logged[-1]["Output"].strip() if logged else "it has not said why"
         yield Finding(
-            seen=f"{name} is {health['Status']} after {health.get('FailingStreak', 0)} failed checks",
+            seen=f"{name} is unhealthy after {health.get('FailingStreak', 0)} failed checks",
             mend=subject.there(f"docker restart {name}"),
             details=(*said.splitlines()[-3:], *_last_lines(subject, name)),
             fix=lambda name=name: subject.restart(name),  # type: ignore[misc]

@@ -41,7 +41,7 @@ def _driver_version(subject: Subject) -> Iterator[Finding]:
     rows = [[cell.strip() for cell in line.split(",")] for line in said.text.splitlines() if "," in line]
     if not rows:
         raise StackError(f"nvidia-smi names no driver: {said.text[:200]}", subject.there("nvidia-smi"))
-    ollama = subject.settings.ollama_image.rpartition(":")[2]
+    ollama = subject.settings.ollama_version
     for version, capability in sorted({(row[0], row[1]) for row in rows}):
         if fault := driver_fault(version, ollama=ollama, capability=capability):
             yield Finding(

@@ -29,7 +29,9 @@ from pulumi.runtime.stack import run_in_stack
 from components.hosts import local, ssh
 from components.hosts.aws import prerequisites
 from components.hosts.engine import Endpoint
+from components.models import registry
 from components.plan import HostFacts
+from components.plan.known_models import Lookup
 from components.settings import Settings
 
 PROJECT = "ragstack"
@@ -300,6 +302,7 @@ def _run(stack: str, config: str, facts: HostFacts, endpoint: Endpoint, answers:
         mock.patch.object(local, "survey", survey),
         mock.patch.object(ssh, "survey", return_value=ssh.Survey(address="gpu-box", facts=facts)),
         mock.patch.object(prerequisites, "require", return_value=PUBLIC_KEY),
+        mock.patch.object(registry, "look_up", return_value=Lookup()),
     ):
         try:
             # Pulumi keeps its state in context variables: a fresh context keeps runs apart.

@@ -133,4 +133,4 @@ def test_the_program_is_a_table_of_contents() -> None:
     source = (ROOT / "__main__.py").read_text(encoding="utf-8")
     loops = (ast.For, ast.While, ast.Lambda, ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.FunctionDef, ast.If)
     assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, loops)]
-    assert len(source.splitlines()) <= 72
+    assert len(source.splitlines()) <= 75

@@ -30,6 +30,7 @@ class ReadinessArgs:
     prepared     it prepares itself at its first boot, so that its marker is waited for
     gpus         NVIDIA GPUs it must show, 0 for any number
     timeout_s    seconds for boot and preparation together
+    ollama       version of Ollama that is to run there
     docker_url   its engine's address, given out once the engine has answered
     """
 
@@ -40,6 +41,7 @@ class ReadinessArgs:
     docker_url: pulumi.Input[str]
     gpus: int = 0
     timeout_s: float = 1800.0
+    ollama: str = ""
 
 
 class ReadinessProvider(ResourceProvider):
@@ -117,4 +119,5 @@ def _wanted(props: Mapping[str, Any]) -> Wanted:
         prepared=bool(props["prepared"]),
         gpus=int(props.get("gpus") or 0),
         timeout_s=float(props.get("timeout_s") or 1800.0),
+        ollama=str(props.get("ollama") or ""),
     )

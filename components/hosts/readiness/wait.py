@@ -27,12 +27,14 @@ REPEAT = "sudo ragstack-prepare"
 class Wanted:
     """`prepared`: the machine prepares itself at its first boot, and nothing is taken for granted before its marker
     says so; otherwise a machine without a marker is taken as it is. `gpus`: how many NVIDIA GPUs the machine is paid
-    for, 0 when nobody counted. `timeout_s`: seconds for boot and preparation together."""
+    for, 0 when nobody counted. `timeout_s`: seconds for boot and preparation together. `ollama`: its version, by which
+    the driver is judged; empty counts as the newest."""
 
     accelerator: Accelerator
     prepared: bool
     gpus: int = 0
     timeout_s: float = 1800.0
+    ollama: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +94,9 @@ def unfinished(probe: Probe, target: SshTarget, wanted: Wanted) -> str:
     return "booting"
 
 
-def check(probe: Probe, accelerator: Accelerator, destination: str) -> HostFacts:
-    """The facts of a machine that has all the accelerator needs. Raises `StackError` when it lacks something."""
+def check(probe: Probe, accelerator: Accelerator, destination: str, *, ollama: str = "") -> HostFacts:
+    """The facts of a machine that has all the accelerator needs for this version of Ollama. Raises `StackError` when it
+    lacks something."""
     if probe.docker is None:
         raise StackError(f"{destination} has no Docker engine for this user: {_docker_missing(probe)}", _MEND_PREPARE)
     if accelerator.kind == "nvidia":
@@ -103,7 +106,7 @@ def check(probe: Probe, accelerator: Accelerator, destination: str) -> HostFacts
                 f"{destination} shows no NVIDIA GPU: nvidia-smi says: {said}",
                 "install NVIDIA's driver there (the preparation never touches it), reboot, and see nvidia-smi -L",
             )
-        refuse_old_driver(destination, probe.gpus[0][1])
+        refuse_old_driver(destination, probe.gpus[0][1], ollama=ollama)
         if accelerator.nvidia_mode == "cdi" and not probe.has_cdi:
             raise StackError(
                 f"{destination} has no CDI specification of its GPUs, so Docker cannot give them to a container.",
@@ -122,7 +125,7 @@ _MEND_PREPARE = "make prepare (or log in again after having joined the group doc
 
 
 def _ready(probe: Probe, target: SshTarget, wanted: Wanted) -> Ready:
-    check(probe, wanted.accelerator, target.destination)
+    check(probe, wanted.accelerator, target.destination, ollama=wanted.ollama)
     if wanted.accelerator.kind == "nvidia" and len(probe.gpus) < wanted.gpus:
         raise StackError(
             f"{target.destination} shows {len(probe.gpus)} of its {wanted.gpus} GPUs.",
