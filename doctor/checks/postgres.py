@@ -63,7 +63,9 @@ def _version(subject: Subject) -> Iterator[Finding]:
 
 
 def _settings(subject: Subject) -> Iterator[Finding]:
-    pending = [row[0] for row in _rows(subject, "select name from pg_settings where pending_restart order by 1")]
+    # A reload marks what the command line says otherwise than the file, although a restart would change nothing.
+    query = "select name from pg_settings where pending_restart and source <> 'command line' order by 1"
+    pending = [row[0] for row in _rows(subject, query)]
     name = subject.names.postgres_container
     if pending:
         yield Finding(

@@ -6,6 +6,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -179,3 +180,27 @@ def test_an_apple_stack_without_a_native_server_is_told_how_to_get_one(client: F
         local.survey(settings(accelerator={"kind": "apple"}, ollama={"port": port}, postgres={"port": free_port()}))
     assert f"no native Ollama answers at http://127.0.0.1:{port}/api/version" in caught.value.cause
     assert "brew install ollama" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("echo '580.95.05, 8.6'", ""),
+        ("echo '535.230.02, 8.6'", "This machine has the NVIDIA driver 535.230.02, and Ollama 0.32.15 needs 550"),
+        ("echo '560.35.03, 6.1'", "needs 570 or newer"),
+        ("exit 9", ""),
+    ],
+)
+def test_a_driver_that_is_too_old_is_refused_where_it_can_be_asked(
+    client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, refused: str
+) -> None:
+    stub = tmp_path / "nvidia-smi"
+    stub.write_text(f"#!/bin/sh\n# STUB of nvidia-smi: there is no GPU here.\n{said}\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    given = settings(accelerator={"kind": "nvidia"}, postgres={"port": free_port()}, ollama={"port": free_port()})
+    if refused:
+        with pytest.raises(StackError, match=refused):
+            local.survey(given)
+    else:
+        assert local.survey(given).facts == FACTS

@@ -7,11 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+from components.settings import Settings
+from doctor.checks import CHECKS
+from doctor.subject import Subject
 from scripts.command import PROJECT
 from scripts.smoke import RIGHT, answer
 from tests.doubles import machines
+from tests.pure.doctor_subject import results, wrong
 from tests.rehearsal.conftest import Rehearsal
 
 MACHINE = "i-00000000000000001"
@@ -34,9 +39,29 @@ def test_a_machine_of_ones_own_is_prepared_once_and_gives_a_rag_answer(rehearsal
     rehearsal.up()
     assert "unchanged\n" in rehearsal.up()
     with mock.patch.dict(os.environ, rehearsal.environment):
-        assert answer(rehearsal.outputs())[0].text == RIGHT
+        outputs = rehearsal.outputs()
+        assert answer(outputs)[0].text == RIGHT
+        _assert_the_doctor_sees(rehearsal, outputs, {})
+        # On the machine, beside all that the program uses.
+        name = rehearsal.names.postgres_container
+        _on_machine("docker", "pause", name)
+        _assert_the_doctor_sees(rehearsal, outputs, {"containers.running": f"{name} is paused"})
+        _on_machine("docker", "unpause", name)
     done = rehearsal.run("destroy", "--yes", "--ignore-protect")
     assert done.returncode == 0, done.stdout
+
+
+def _on_machine(*command: str) -> None:
+    subprocess.run(["docker", "exec", machines.name_of(MACHINE), *command], check=True, capture_output=True)
+
+
+def _assert_the_doctor_sees(rehearsal: Rehearsal, outputs: dict[str, Any], problems: dict[str, str]) -> None:
+    subject = Subject("rehearsal", Settings.model_validate(rehearsal.settings), outputs)
+    found = results(subject, CHECKS)
+    subject.close()
+    assert wrong(found) == problems
+    assert found["machine.clock"].status == "ok"
+    assert "ok" in {result.status for name, result in found.items() if name.startswith("ollama.")} or problems
 
 
 def _trust(rehearsal: Rehearsal, address: str, port: int) -> None:
