@@ -9,8 +9,9 @@ import pytest
 
 from components.plan.drivers import FLOOR
 from components.settings import parse
-from doctor.checks import engine, machine, nvidia, ollama, rocm
+from doctor.checks import apple, engine, machine, nvidia, ollama, rocm
 from doctor.detect import proposal
+from tests.doubles.fake_ollama import FakeOllama
 from tests.pure.doctor_subject import OLLAMA, PlayedSubject, container, played, results, wrong
 from tests.pure.test_placement import CPU, CUDA, START
 
@@ -362,3 +363,38 @@ def test_a_proxy_that_stands_before_loopback(tmp_path: Path, variables: list[str
 def test_settings_that_the_engine_could_not_read_again(tmp_path: Path, text: str, fine: bool) -> None:
     problems = found(tmp_path, commands={"cat": f"printf '%s' '{text}'"})
     assert problems.keys() == (set() if fine else {"engine.daemon_json"})
+
+
+APPLE = {"kind": "apple"}
+
+
+def mac(tmp_path: Path, port: int, containers: dict[str, Any]) -> dict[str, str]:
+    given = played(tmp_path / "bin", {}, accelerator=APPLE, ollama={"port": port})
+    given.__dict__["containers"] = containers
+    return wrong(results(given, [type(check)(**{**vars(check), "after": ()}) for check in apple.CHECKS]))
+
+
+def test_a_native_server_that_answers_and_one_that_does_not(tmp_path: Path) -> None:
+    with FakeOllama() as native:
+        port = int(native.url.rpartition(":")[2])
+        assert mac(tmp_path, port, {}) == {}
+    problems = mac(tmp_path, port, {})
+    assert problems.keys() == {"apple.native"}
+    assert str(port) in problems["apple.native"]
+
+
+def test_an_ollama_in_docker_in_place_of_the_native_one(tmp_path: Path) -> None:
+    with FakeOllama() as native:
+        problems = mac(tmp_path, int(native.url.rpartition(":")[2]), {OLLAMA: container()})
+    assert problems == {"apple.not_in_docker": f"{OLLAMA} runs in Docker, which cannot reach a Mac's GPU"}
+
+
+@pytest.mark.parametrize(("command", "fine"), [("exec /bin/date +%s", True), ("echo 1000000000", False)])
+def test_a_clock_that_is_off(tmp_path: Path, command: str, fine: bool) -> None:
+    clock = [type(check)(**{**vars(check), "concerns": lambda _: True}) for check in machine.CHECKS]
+    problems = wrong(
+        results(
+            played(tmp_path / "bin", {"date": command}), [check for check in clock if check.name == "machine.clock"]
+        )
+    )
+    assert problems.keys() == (set() if fine else {"machine.clock"})
