@@ -89,6 +89,6 @@ def _amd(subject: Subject, system: str) -> list[str]:
     lines.append(subject.set_command("accelerator.kind", kind))
     lines += [
         subject.set_command(f"accelerator.group_ids[{index}]", group)
-        for index, group in enumerate(sorted(set(nodes.values())))
+        for index, group in enumerate(sorted(set(nodes.values()) - {0}))
     ]
     return lines

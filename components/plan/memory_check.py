@@ -59,7 +59,8 @@ def table(settings: Settings, fits: Sequence[ServerFit], reason: str = "") -> tu
     """A row for each model and a line for each server. `reason`: why a registry could not be asked."""
     rows = {row.name: row for fit in fits for row in fit.rows}
     width = max(len(name) for name in rows)
-    head = f"memory     {'model':{width}}  {'context':>17}  {'weights':>8}  {'cache':>8}  {'buffers':>8}  {'loaded':>8}"
+    sizes = "  ".join(f"{name:>8}" for name in ("weights", "cache", "buffers", "loaded"))
+    head = f"memory     {'model':{width}}  {'context':>17}  {sizes}  GiB"
     lines = [head, *(f"           {_cells(row, width)}" for row in rows.values())]
     for fit in fits:
         of = f"of {_gib(fit.capacity)}" if fit.capacity else "of unknown (accelerator.vram says how much there is)"

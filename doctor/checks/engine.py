@@ -61,7 +61,9 @@ def _version(subject: Subject) -> Iterator[Finding]:
 def _daemon_json(subject: Subject) -> Iterator[Finding]:
     said = subject.shell.run("cat", DAEMON_JSON)
     if not said.succeeded:
-        yield Finding(seen=f"{DAEMON_JSON}: {'not there, so all is default' if 'No such' in said.text else said.text}")
+        if subject.shell.run("test", "-e", DAEMON_JSON).succeeded:
+            raise StackError(f"{DAEMON_JSON} may not be read: {said.text}", subject.there(f"sudo cat {DAEMON_JSON}"))
+        yield Finding(seen=f"{DAEMON_JSON} is not there, so all is default")
         return
     try:
         json.loads(said.text)

@@ -114,7 +114,8 @@ def _clock(subject: Subject) -> Iterator[Finding]:
 
 
 def _proxy(subject: Subject) -> Iterator[Finding]:
-    for name, found in subject.containers.items():
+    # Nothing in the other containers is a client of anything.
+    for name, found in subject.running_servers():
         variables = dict(line.partition("=")[::2] for line in found["Config"]["Env"] or ())
         if (proxy := _proxied(variables)) and not _spares_loopback(variables):
             yield Finding(
@@ -135,8 +136,9 @@ def _proxied(variables: Mapping[str, str]) -> str:
 
 
 def _spares_loopback(variables: Mapping[str, str]) -> bool:
-    spared = ",".join(variables.get(name, "") for name in _SPARED).split(",")
-    return "*" in spared or "127.0.0.1" in spared
+    listed = ",".join(variables.get(name, "") for name in _SPARED).split(",")
+    # Libraries differ in what they read of it; these are the forms that are in use.
+    return not {"*", "127.0.0.1", "127.0.0.0/8"}.isdisjoint(entry.strip() for entry in listed)
 
 
 def _gib(size: float) -> str:

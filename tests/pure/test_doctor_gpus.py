@@ -351,6 +351,8 @@ def test_limits_beyond_the_machines_memory_and_a_machine_that_has_none_left(tmp_
         (["https_proxy=http://proxy:3128", "no_proxy=example.org"], False),
         (["HTTP_PROXY=http://proxy:3128", "NO_PROXY=localhost,127.0.0.1"], True),
         (["HTTP_PROXY="], True),
+        (["HTTP_PROXY=http://proxy:3128", "NO_PROXY=localhost, 127.0.0.1"], True),
+        (["HTTP_PROXY=http://proxy:3128", "NO_PROXY=127.0.0.0/8"], True),
     ],
 )
 def test_a_proxy_that_stands_before_loopback(tmp_path: Path, variables: list[str], fine: bool) -> None:
