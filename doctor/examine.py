@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.errors import StackError
-from doctor.finding import Check, Finding, Result
+from doctor.finding import Check, Finding, NoGroundError, Result
 from doctor.subject import Subject
 
 
@@ -16,11 +16,7 @@ def examine(subject: Subject, checks: Sequence[Check], *, fix: bool = False) -> 
         if not check.concerns(subject):
             continue
         lacking = [name for name in check.after if name in groundless]
-        result = (
-            Result(check=check, status="skipped", findings=(Finding(seen=f"not looked at, because of {lacking[0]}"),))
-            if lacking
-            else _look(subject, check, fix=fix)
-        )
+        result = _skipped(check, lacking[0]) if lacking else _look(subject, check, fix=fix)
         if result.status != "ok":
             groundless.add(check.name)
         yield result
@@ -32,9 +28,15 @@ def exit_code(results: Iterable[Result]) -> int:
     return 1 if "problem" in seen else 2 if seen & {"unknown", "skipped"} else 0
 
 
+def _skipped(check: Check, because: str) -> Result:
+    return Result(check=check, status="skipped", findings=(Finding(seen=f"not looked at, because of {because}"),))
+
+
 def _look(subject: Subject, check: Check, *, fix: bool) -> Result:
     try:
         findings = tuple(check.look(subject))
+    except NoGroundError as error:
+        return _skipped(check, str(error))
     except StackError as error:
         return Result(check=check, status="unknown", findings=(Finding(seen=error.cause, mend=error.mend),))
     # A check is somebody's only hope of an explanation: whatever breaks in one must not take the others with it.

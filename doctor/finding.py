@@ -26,12 +26,17 @@ class Finding:
     fix: Callable[[], str] | None = None
 
 
+class NoGroundError(Exception):
+    """What a check looks at is not there, and another check says so; the text names that one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """`name` is stable (`nvidia.driver`); `title` says what is looked at, `why` what goes wrong where it is not well.
 
     `look` gives findings: none at all or only fine ones mean that all is well. It raises `StackError` where it could
-    not look. `after` are the checks without which it cannot look; `concerns` tells whether a stack has what it is of.
+    not look, and `NoGroundError` where there is nothing to look at. `after` are the checks without which it cannot
+    look; `concerns` tells whether a stack has what it is about.
     """
 
     name: str

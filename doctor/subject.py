@@ -24,6 +24,7 @@ from components.reach import SshTarget, forwarded_socket, forwarded_url
 from components.services.labels import STACK_LABEL
 from components.settings import Settings
 from components.settings.types import in_url
+from doctor.finding import NoGroundError
 from doctor.shell import Shell
 
 PROJECT = "ragstack"
@@ -146,7 +147,22 @@ class Subject:
     def running_servers(self) -> list[tuple[str, dict[str, Any]]]:
         """Container and `docker inspect` of every server that runs in one."""
         found = [(server.container, self.containers.get(server.container or "")) for server in self.servers]
-        return [(name, attrs) for name, attrs in found if name and attrs and attrs["State"]["Running"]]
+        return [(name, attrs) for name, attrs in found if name and attrs and _runs(attrs)]
+
+    @cached_property
+    def serving(self) -> tuple[Server, ...]:
+        """The servers that can answer: those whose container runs, and a native one. Raises `NoGroundError` when there
+        is none."""
+        running = {name for name, _ in self.running_servers()}
+        found = tuple(one for one in self.servers if one.container is None or one.container in running)
+        if not found:
+            raise NoGroundError("containers.running")
+        return found
+
+    def require_container(self, name: str) -> None:
+        """Raises `NoGroundError` when a container of the stack does not run."""
+        if not _runs(self.containers.get(name) or {}):
+            raise NoGroundError("containers.running")
 
     @contextmanager
     def ollama(self, server: Server) -> Iterator[OllamaClient]:
@@ -198,6 +214,11 @@ class Subject:
         """Exit code and output of a command in a running container; 126 or 127 where it has no such command."""
         done = self.engine.containers.get(container).exec_run(list(command))
         return int(done.exit_code), done.output.decode(errors="replace").strip()
+
+
+def _runs(attrs: Mapping[str, Any]) -> bool:
+    state = attrs.get("State") or {}
+    return bool(state.get("Running")) and not state.get("Paused")
 
 
 def _reach_of(settings: Settings) -> Mapping[str, Any] | None:

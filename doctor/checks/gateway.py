@@ -14,7 +14,6 @@ import requests
 from components.errors import StackError
 from components.reach import forwarded
 from components.settings.types import is_loopback
-from doctor.checks.containers import RUNNING
 from doctor.checks.engine import REACHABLE
 from doctor.finding import Check, Finding
 from doctor.subject import ANSWER_S, Subject
@@ -71,6 +70,7 @@ def _key(subject: Subject, scope: str) -> str | None:
 
 
 def _answers(subject: Subject) -> Iterator[Finding]:
+    subject.require_container(subject.names.gateway_container)
     key = _key(subject, "inference") or _key(subject, "admin")
     name = subject.names.edge_container if subject.settings.edge.enabled else subject.names.gateway_container
     mend = subject.there(f"docker logs --tail 50 {name}")
@@ -164,7 +164,7 @@ CHECKS: tuple[Check, ...] = (
         title="the gateway answers a valid key",
         why="It is the one way in for clients.",
         look=_answers,
-        after=(REACHABLE, RUNNING),
+        after=(REACHABLE,),
         concerns=_concerns,
     ),
     Check(

@@ -20,7 +20,7 @@ RESIDENT = "models.resident"
 
 
 def _present(subject: Subject) -> Iterator[Finding]:
-    for server in subject.servers:
+    for server in subject.serving:
         have = [entry["name"] for entry in subject.tags(server)]
         for model in subject.settings.models:
             if not any(same_model(name, model.name) for name in have):
@@ -32,7 +32,7 @@ def _present(subject: Subject) -> Iterator[Finding]:
 
 def _digest(subject: Subject) -> Iterator[Finding]:
     for model in subject.settings.models:
-        found = {server.name: _entry(subject.tags(server), model) for server in subject.servers}
+        found = {server.name: _entry(subject.tags(server), model) for server in subject.serving}
         digests = {name: str(entry["digest"]) for name, entry in found.items() if entry}
         for name, digest in digests.items():
             if model.digest and not digest_matches(digest, model.digest):
@@ -57,9 +57,9 @@ def _kept_on(subject: Subject, model: Model) -> list[Server]:
     if not model.preload:
         return []
     if settings.pool.routing != "model" or len(subject.servers) == 1:
-        return list(subject.servers)
+        return list(subject.serving)
     home = homes(settings, [server.name for server in subject.servers])[read(model.name).key]
-    return [server for server in subject.servers if server.name == home]
+    return [server for server in subject.serving if server.name == home]
 
 
 def _is_kept_for_good(subject: Subject, model: Model) -> bool:
@@ -99,7 +99,7 @@ def _context(subject: Subject) -> Iterator[Finding]:
         shape = shapes[model.name]
         declared = context_of(subject.settings, model)
         wanted = min(declared, shape.context) if shape else declared
-        for server in subject.servers:
+        for server in subject.serving:
             entry = _entry(_loaded(subject, server), model)
             has = int((entry or {}).get("context_length") or wanted)
             # A model whose shape is not known may have been made for less than is declared for all.

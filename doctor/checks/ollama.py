@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from components.errors import StackError
 from components.models.placement import computes, library_fault, placement_fault
-from doctor.checks.containers import PRESENT, RUNNING
 from doctor.checks.engine import REACHABLE
 from doctor.finding import Check, Finding
 from doctor.subject import Subject
@@ -34,7 +33,7 @@ _LOAD_WORDS: tuple[tuple[str, str], ...] = (
 
 
 def _answers(subject: Subject) -> Iterator[Finding]:
-    for server in subject.servers:
+    for server in subject.serving:
         try:
             with subject.ollama(server) as client:
                 yield Finding(seen=f"{server.name} {client.version()}")
@@ -77,7 +76,7 @@ def _explained(log: str, words: tuple[tuple[str, str], ...]) -> Iterator[tuple[s
 
 def _placement(subject: Subject) -> Iterator[Finding]:
     kind = subject.settings.accelerator.kind
-    for server in subject.servers:
+    for server in subject.serving:
         with subject.ollama(server) as client:
             loaded = client.ps()
         for entry in loaded:
@@ -121,7 +120,7 @@ CHECKS: tuple[Check, ...] = (
         title="every server answers",
         why="A server that is up and does not answer is no server.",
         look=_answers,
-        after=(PRESENT, RUNNING),
+        after=(REACHABLE,),
     ),
     Check(
         name="ollama.library",

@@ -8,7 +8,6 @@ from components.errors import StackError
 from components.plan.pool import slots_of
 from components.proxies.haproxy import BACKEND
 from components.proxies.runtime import ask
-from doctor.checks.containers import RUNNING
 from doctor.checks.engine import REACHABLE
 from doctor.checks.ollama import ANSWERS
 from doctor.finding import Check, Finding
@@ -21,6 +20,7 @@ def _concerns(subject: Subject) -> bool:
 
 def _rows(subject: Subject) -> list[dict[str, str]]:
     """`show stat` of the pool: a row for each server (`svname`), and BACKEND for all."""
+    subject.require_container(subject.names.gateway_container)
     container = subject.engine.containers.get(subject.names.gateway_container)
     lines = (ask(container, f"show stat {BACKEND} 6 -1") or "").splitlines()
     header = next((line.removeprefix("# ").split(",") for line in lines if line.startswith("# ")), [])
@@ -32,7 +32,7 @@ def _rows(subject: Subject) -> list[dict[str, str]]:
 
 def _servers(subject: Subject) -> Iterator[Finding]:
     rows = {row["svname"]: row for row in _rows(subject)}
-    for server in subject.servers:
+    for server in subject.serving:
         status = rows.get(server.name, {}).get("status", "not there")
         if status.startswith("UP"):
             yield Finding(seen=f"{server.name} gets work")
@@ -86,7 +86,7 @@ def _slots(subject: Subject) -> Iterator[Finding]:
     yield Finding(seen=f"each server is given {wanted} requests at once")
 
 
-_AFTER = (REACHABLE, RUNNING, ANSWERS)
+_AFTER = (REACHABLE, ANSWERS)
 CHECKS: tuple[Check, ...] = (
     Check(
         name="pool.servers",

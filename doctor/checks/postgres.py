@@ -13,7 +13,7 @@ from components.database.audit import EXTENSION
 from components.database.layout import version
 from components.errors import StackError
 from components.plan.memory_check import HALFVEC_LIMIT, VECTOR_LIMIT
-from doctor.checks.containers import PRESENT, RUNNING
+from doctor.checks.engine import REACHABLE
 from doctor.finding import Check, Finding
 from doctor.subject import Subject
 
@@ -33,6 +33,7 @@ def _schema(subject: Subject) -> str:
 
 
 def _answers(subject: Subject) -> Iterator[Finding]:
+    subject.require_container(subject.names.postgres_container)
     try:
         (row,) = _rows(subject, "select current_user, current_database()")
     except StackError as error:
@@ -153,7 +154,7 @@ CHECKS: tuple[Check, ...] = (
         title="PostgreSQL lets the application in",
         why="Without it nothing is found, and a RAG answer is a guess.",
         look=_answers,
-        after=(PRESENT, RUNNING),
+        after=(REACHABLE,),
     ),
     Check(
         name="postgres.version",

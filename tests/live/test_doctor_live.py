@@ -31,6 +31,7 @@ from tests.live.live_stack import LiveStack
 from tests.pure.doctor_subject import results, wrong
 
 EMBEDDER = "all-minilm:22m"
+NAMES = {check.name for check in CHECKS}
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,19 @@ def test_the_command_says_0_for_a_healthy_stack_and_1_with_the_mend_for_a_broken
     assert f"fixed unpaused {stack.prefix}-ollama-2" in text
     # A server that was restarted has forgotten its models, which the next run loads.
     assert eventually(lambda: look(fix=True) == {})
+
+
+def test_a_stopped_server_and_a_stopped_database_are_named_and_the_others_are_looked_at(
+    stack: LiveStack, declared: Settings, outputs: dict[str, Any], look: Callable[..., dict[str, str]]
+) -> None:
+    for service, skipped in (("ollama-2", set()), ("postgres", {name for name in NAMES if "postgres." in name})):
+        container(stack, service).stop(timeout=5)
+        subject = Subject(stack.name, declared, outputs)
+        found = results(subject, CHECKS)
+        subject.close()
+        assert wrong(found).keys() == {"containers.running"}, service
+        assert {name for name, result in found.items() if result.status == "skipped"} == skipped
+        assert eventually(lambda: look(fix=True) == {})
 
 
 def test_no_secret_is_in_what_the_doctor_says(

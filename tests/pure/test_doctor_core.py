@@ -11,7 +11,7 @@ import pytest
 from components.errors import StackError
 from doctor.checks import CHECKS
 from doctor.examine import examine, exit_code
-from doctor.finding import Check, Finding, Result
+from doctor.finding import Check, Finding, NoGroundError, Result
 from doctor.render import as_json, line, summary
 from doctor.shell import Shell
 from doctor.subject import Subject
@@ -50,6 +50,11 @@ def test_what_stands_on_a_check_that_is_not_well_is_skipped_and_so_on(tmp_path: 
     found = run(tmp_path, *checks)
     assert [result.status for result in found] == ["problem", "skipped", "skipped", "ok"]
     assert found[1].findings[0].seen == "not looked at, because of a"
+
+
+def test_a_check_that_finds_nothing_to_look_at_is_skipped_and_names_who_says_why(tmp_path: Path) -> None:
+    (found,) = run(tmp_path, check("a", NoGroundError("containers.running")))
+    assert (found.status, found.findings[0].seen) == ("skipped", "not looked at, because of containers.running")
 
 
 def test_a_check_that_does_not_concern_the_stack_is_not_run(tmp_path: Path) -> None:
