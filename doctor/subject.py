@@ -54,6 +54,7 @@ class Subject:
         self.reach: Mapping[str, Any] | None = outputs.get("reach") or _reach_of(settings)
         self.shell = Shell(reach=self.reach, environment=environment)
         self._opened = ExitStack()
+        self._urls: dict[str, str] = {}
 
     def close(self) -> None:
         """Ends every connection."""
@@ -167,14 +168,20 @@ class Subject:
     @contextmanager
     def ollama(self, server: Server) -> Iterator[OllamaClient]:
         """A client of a server, through SSH where the machine is another."""
-        with forwarded_url(self.reach, server.url) as url, OllamaClient(url, read_timeout=ANSWER_S) as client:
+        with OllamaClient(self._reached(server), read_timeout=ANSWER_S) as client:
             yield client
 
     @contextmanager
     def patient_ollama(self, server: Server) -> Iterator[OllamaClient]:
         """As `ollama`, for what takes as long as a load takes."""
-        with forwarded_url(self.reach, server.url) as url, OllamaClient(url) as client:
+        with OllamaClient(self._reached(server)) as client:
             yield client
+
+    def _reached(self, server: Server) -> str:
+        """Where a server is reached from here, by one forward for the whole run."""
+        if server.name not in self._urls:
+            self._urls[server.name] = self._opened.enter_context(forwarded_url(self.reach, server.url))
+        return self._urls[server.name]
 
     def tags(self, server: Server) -> list[dict[str, Any]]:
         """The models a server has. Raises `StackError` when it does not answer."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from components.plan.known_models import Known
 from components.plan.machines import Machine
 from components.plan.memory import Need, context_of, need_in
-from components.plan.pool import PoolPlan, Server
+from components.plan.pool import PoolPlan, Server, kept_on
 from components.settings import Settings
-from components.settings.model_reference import read
 
 _MIB = 1024**2
 # What nvidia-smi shows of a nominal GPU memory: error correction takes a sixteenth of GDDR6, and some is reserved.
@@ -94,10 +93,11 @@ def fits_of(
 ) -> tuple[ServerFit, ...]:
     """A fit for each server, by what it has to itself and which models have their home there."""
     rows = [_row(settings, one) for one in known]
+    kept = kept_on(settings, [server.name for server in pool.servers])
     return tuple(
         ServerFit(
             server=server,
-            rows=tuple(row for row in rows if _lives_on(settings, pool, row, server)),
+            rows=tuple(row for row in rows if server.name in kept[row.name]),
             capacity=capacity_mib(settings, server, machine),
             overhead=_overhead(settings, server),
             most=int(settings.ollama.variables().get("OLLAMA_MAX_LOADED_MODELS") or 0),
@@ -138,12 +138,6 @@ def _row(settings: Settings, known: Known) -> Row:
         declared=model.context is not None,
         resident=model.preload,
     )
-
-
-def _lives_on(settings: Settings, pool: PoolPlan, row: Row, server: Server) -> bool:
-    if len(pool.servers) == 1 or settings.pool.routing != "model":
-        return True
-    return pool.homes[read(row.name).key] == server.name
 
 
 def _overhead(settings: Settings, server: Server) -> int:

@@ -90,6 +90,14 @@ def homes(settings: Settings, servers: list[str]) -> dict[str, str]:
     return found
 
 
+def kept_on(settings: Settings, servers: list[str]) -> dict[str, list[str]]:
+    """Every declared model's name to the servers that answer for it: its own where models are routed, else all."""
+    if settings.pool.routing != "model" or len(servers) == 1:
+        return {model.name: servers for model in settings.models}
+    own = homes(settings, servers)
+    return {model.name: [own[read(model.name).key]] for model in settings.models}
+
+
 def _dealt_out(settings: Settings, gpus: int | None, project: str) -> list[Accelerator]:
     """The accelerator as each server sees it."""
     accelerator, pool = settings.accelerator, settings.pool

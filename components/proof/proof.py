@@ -12,10 +12,10 @@ from components.hosts import DockerHost
 from components.models.models import Models
 from components.plan import Plan
 from components.plan.known_models import known_models
+from components.plan.pool import kept_on
 from components.proof.resource import InferenceProof, InferenceProofArgs
 from components.services.ollama import OllamaServer
 from components.settings import Settings
-from components.settings.model_reference import read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,7 @@ class Proof(pulumi.ComponentResource):
 
 
 def _models(settings: Settings, plan: Plan) -> list[dict[str, Any]]:
-    names = [server.name for server in plan.pool.servers]
-    routed = settings.pool.routing == "model" and len(names) > 1
+    kept = kept_on(settings, [server.name for server in plan.pool.servers])
     return [
         {
             "name": model.name,
@@ -65,7 +64,7 @@ def _models(settings: Settings, plan: Plan) -> list[dict[str, Any]]:
             "preload": model.preload,
             "context": model.context,
             "keep_alive": model.keep_alive,
-            "servers": [plan.pool.homes[read(model.name).key]] if routed else names,
+            "servers": kept[model.name],
         }
         for model in settings.models
     ]

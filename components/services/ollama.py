@@ -15,6 +15,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.plan import DeviceRequest, Devices, Plan, Server
+from components.plan.pool import kept_on
 from components.proxies.member import PoolMember, PoolMemberArgs
 from components.services.container import REPLACE_ON_CHANGES, bridge, hardened_args
 from components.services.gateway import Gateway
@@ -24,7 +25,6 @@ from components.services.network import HOST_GATEWAY, OLLAMA_PORT
 from components.services.site import Site
 from components.services.volume import kept_options
 from components.settings import Settings
-from components.settings.model_reference import read
 from components.settings.types import duration_seconds, in_url
 
 
@@ -183,9 +183,7 @@ def residents(settings: Settings, plan: Plan) -> dict[str, list[str]]:
         return {}
     host = in_url(settings.ollama.bind)
     urls = {server.name: f"http://{host}:{server.port}" for server in servers}
-    if settings.pool.routing != "model":
-        return {model.name: list(urls.values()) for model in settings.models}
-    return {model.name: [urls[plan.pool.homes[read(model.name).key]]] for model in settings.models}
+    return {model: [urls[name] for name in kept] for model, kept in kept_on(settings, list(urls)).items()}
 
 
 def environment(settings: Settings, devices: Devices) -> dict[str, str]:

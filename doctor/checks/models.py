@@ -8,8 +8,7 @@ from typing import Any
 from components.models.names import digest_matches, same_model
 from components.plan.known_models import known_models
 from components.plan.memory import context_of
-from components.plan.pool import homes
-from components.settings.model_reference import read
+from components.plan.pool import kept_on
 from components.settings.models import Model
 from doctor.checks.ollama import ANSWERS
 from doctor.finding import Check, Finding
@@ -53,13 +52,8 @@ def _entry(entries: list[dict[str, Any]], model: Model) -> dict[str, Any] | None
 
 def _kept_on(subject: Subject, model: Model) -> list[Server]:
     """The servers that are to keep a model loaded."""
-    settings = subject.settings
-    if not model.preload:
-        return []
-    if settings.pool.routing != "model" or len(subject.servers) == 1:
-        return list(subject.serving)
-    home = homes(settings, [server.name for server in subject.servers])[read(model.name).key]
-    return [server for server in subject.serving if server.name == home]
+    kept = kept_on(subject.settings, [server.name for server in subject.servers])[model.name]
+    return [server for server in subject.serving if model.preload and server.name in kept]
 
 
 def _is_kept_for_good(subject: Subject, model: Model) -> bool:
